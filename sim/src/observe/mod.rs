@@ -1,0 +1,176 @@
+//! What an engine tells: facts, pushed to a sink that never answers.
+//!
+//! An [`Observer`] cannot influence a run: the same scenario gives the same events with and without one. All
+//! methods default to doing nothing and are dispatched statically, so that an unused fact costs nothing.
+
+use crate::request::{Finished, PoolId, ReplicaId, RequestHead, WorkloadId};
+use crate::time::{Span, Time};
+
+/// Steps of one replica, back to back, with a constant batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepRun {
+    /// Which pool.
+    pub pool: PoolId,
+    /// Which replica of it.
+    pub replica: ReplicaId,
+    /// When the first of the steps began.
+    pub start: Time,
+    /// When the last but one ended (`start` when there is one step).
+    pub last_start: Time,
+    /// When the last ended.
+    pub end: Time,
+    /// How many steps, at least 1.
+    pub steps: u64,
+    /// Sequences that decode one token in each step.
+    pub decodes: u32,
+    /// Prompt tokens processed (only ever in a run of one step).
+    pub prefill_tokens: u32,
+    /// Steps whose shape lay outside the range in which the step law was measured.
+    pub outside_range: u64,
+}
+
+/// Token gaps (inter-token latencies) of `count` sequences over consecutive steps.
+///
+/// Gap `i` (from 0) is `first` when `i == 0`, else the length of step `i` of the run, which is
+/// `floor((a + b*i) / femtos_per_quantum) * quantum`: see [`GapRun::gap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GapRun {
+    /// Workload of the sequences.
+    pub workload: WorkloadId,
+    /// Sequences that got a token at the end of every step of the run.
+    pub count: u32,
+    /// The first gap, which may reach back beyond the run (a pause, a preemption).
+    pub first: Span,
+    /// Steps in the run, at least 1.
+    pub steps: u64,
+    /// Step lengths in femtoseconds: step `i` takes `a + b*i` before rounding.
+    pub line: StepLine,
+    /// When the first token of the run was out.
+    pub first_end: Time,
+    /// When the last token but one was out (`first_end` when `steps < 3`).
+    pub last_start: Time,
+    /// When the last token of the run was out.
+    pub end: Time,
+}
+
+/// Length of the `i`-th step of a run with a constant batch: `floor((a + b*i) / quantum_fs)` quanta.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepLine {
+    /// Femtoseconds of step 0.
+    pub a: u64,
+    /// Femtoseconds added by each further step (the batch's context grows by one token a sequence).
+    pub b: u64,
+    /// Femtoseconds in a quantum; a multiple of 1,000,000 (1 ns).
+    pub quantum_fs: u64,
+}
+
+impl StepLine {
+    /// Length of step `i`.
+    pub fn step(&self, i: u64) -> Span {
+        Span::from_nanos((self.a + self.b * i) / self.quantum_fs * (self.quantum_fs / 1_000_000))
+    }
+}
+
+impl GapRun {
+    /// Gap `i`, `i < steps`.
+    pub fn gap(&self, i: u64) -> Span {
+        if i == 0 { self.first } else { self.line.step(i) }
+    }
+}
+
+/// State of one pool at an instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolSample {
+    /// Requests in the gateway's queue.
+    pub gateway_queue: u32,
+    /// Requests waiting on replicas.
+    pub waiting: u32,
+    /// Requests that are part of a running batch (or in service).
+    pub running: u32,
+    /// KV blocks in use, over all replicas.
+    pub kv_blocks_used: u64,
+    /// KV blocks there are, over all replicas (0 on a `slots` pool).
+    pub kv_blocks_total: u64,
+    /// Sequence slots (or servers) there are, over all replicas.
+    pub slots_total: u64,
+}
+
+/// A sink for what happens in a run.
+#[allow(unused_variables)]
+pub trait Observer {
+    /// A request reached the gateway.
+    fn offered(&mut self, now: Time, head: &RequestHead) {}
+    /// A request left the gateway's queue for a replica.
+    fn dispatched(&mut self, now: Time, head: &RequestHead, pool: PoolId, replica: ReplicaId) {}
+    /// A request got its first token, `ttft` after it reached the gateway.
+    fn first_token(&mut self, now: Time, workload: WorkloadId, ttft: Span) {}
+    /// Tokens after the first came out.
+    fn gaps(&mut self, run: &GapRun) {}
+    /// A replica worked.
+    fn worked(&mut self, run: &StepRun) {}
+    /// A request is over. Called exactly once for every request that was offered.
+    fn finished(&mut self, done: &Finished) {}
+    /// The state of `pool` at the end of a timeline bin (or at the end of the run).
+    fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {}
+}
+
+/// The observer that ignores everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nobody;
+
+impl Observer for Nobody {}
+
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn offered(&mut self, now: Time, head: &RequestHead) {
+        self.0.offered(now, head);
+        self.1.offered(now, head);
+    }
+    fn dispatched(&mut self, now: Time, head: &RequestHead, pool: PoolId, replica: ReplicaId) {
+        self.0.dispatched(now, head, pool, replica);
+        self.1.dispatched(now, head, pool, replica);
+    }
+    fn first_token(&mut self, now: Time, workload: WorkloadId, ttft: Span) {
+        self.0.first_token(now, workload, ttft);
+        self.1.first_token(now, workload, ttft);
+    }
+    fn gaps(&mut self, run: &GapRun) {
+        self.0.gaps(run);
+        self.1.gaps(run);
+    }
+    fn worked(&mut self, run: &StepRun) {
+        self.0.worked(run);
+        self.1.worked(run);
+    }
+    fn finished(&mut self, done: &Finished) {
+        self.0.finished(done);
+        self.1.finished(done);
+    }
+    fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {
+        self.0.sampled(now, pool, sample);
+        self.1.sampled(now, pool, sample);
+    }
+}
+
+impl<O: Observer> Observer for &mut O {
+    fn offered(&mut self, now: Time, head: &RequestHead) {
+        (**self).offered(now, head);
+    }
+    fn dispatched(&mut self, now: Time, head: &RequestHead, pool: PoolId, replica: ReplicaId) {
+        (**self).dispatched(now, head, pool, replica);
+    }
+    fn first_token(&mut self, now: Time, workload: WorkloadId, ttft: Span) {
+        (**self).first_token(now, workload, ttft);
+    }
+    fn gaps(&mut self, run: &GapRun) {
+        (**self).gaps(run);
+    }
+    fn worked(&mut self, run: &StepRun) {
+        (**self).worked(run);
+    }
+    fn finished(&mut self, done: &Finished) {
+        (**self).finished(done);
+    }
+    fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {
+        (**self).sampled(now, pool, sample);
+    }
+}

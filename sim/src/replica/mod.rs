@@ -1,0 +1,2 @@
+//! One replica of a model.
+pub mod step_time;

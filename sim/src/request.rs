@@ -1,0 +1,260 @@
+//! A request: what a gateway may know of it, what only the engine knows, and how it can end.
+//!
+//! [`RequestHead`] is all that admission and routing ever see. [`RequestDraw`] holds what no gateway can know (how
+//! many tokens the model will say). The split is by type, so a policy cannot cheat by accident.
+
+use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
+
+/// Index of a workload in [`crate::scenario::Scenario::workloads`].
+pub type WorkloadId = u16;
+/// Index of a pool in [`crate::scenario::Scenario::pools`].
+pub type PoolId = u16;
+/// Index of a replica inside its pool.
+pub type ReplicaId = u16;
+
+/// What a gateway can know about a request when it arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    /// The workload it belongs to.
+    pub workload: WorkloadId,
+    /// Tenant inside the workload, in `0..tenants`.
+    pub tenant: u32,
+    /// Position among the requests of its workload, from 0, in order of creation.
+    pub index: u64,
+    /// Prompt length in tokens, at least 1, including the context a session carries.
+    pub prompt_tokens: u32,
+    /// Declared output limit (`max_tokens`), when the client sends one.
+    pub max_tokens: Option<u32>,
+    /// Session it belongs to, and which turn of it; turn 0 of its own session for independent requests.
+    pub session: u64,
+    /// Turn within the session, from 0.
+    pub turn: u32,
+    /// What of the prompt other requests share.
+    pub prefix: Prefix,
+}
+
+/// Which part of a prompt repeats: identities, not contents.
+///
+/// The first `shared_tokens` tokens are the same in every request with the same `shared` id (a system prompt). The
+/// rest is the same, position by position, in every request with the same `own` id (the turns of one session);
+/// `own == 0` means that the rest never repeats. Requests of a trace with block hashes carry them in
+/// [`Arrival::chain`] instead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prefix {
+    /// Identity of the shared beginning; 0 when there is none.
+    pub shared: u64,
+    /// Its length in tokens; at most the prompt's.
+    pub shared_tokens: u32,
+    /// Identity of the content after it; 0 when it never repeats.
+    pub own: u64,
+}
+
+/// What only the engine may know: the outcome of the model's dice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestDraw {
+    /// Tokens the model will produce, at least 1.
+    pub output_tokens: u32,
+    /// Service time on a `slots` pool; zero elsewhere.
+    pub service: Span,
+    /// How long after sending the client gives up; `None` waits for ever.
+    pub patience: Option<Span>,
+}
+
+/// A request at the moment the client sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When the client sends it. Never decreases within one source.
+    pub at: Time,
+    /// What the gateway sees.
+    pub head: RequestHead,
+    /// What only the engine sees.
+    pub draw: RequestDraw,
+    /// Prefix-chain hashes of the prompt, from traces that have them.
+    pub chain: Option<Box<HashChain>>,
+}
+
+/// Hashes of consecutive prompt blocks, each identifying its block and everything before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HashChain {
+    /// Tokens per hash (512 in Mooncake traces). The last block may be partly filled.
+    pub tokens_per_hash: u32,
+    /// The hashes, first block first.
+    pub hashes: Vec<u64>,
+}
+
+/// How a request ended, or where it stood when the run was cut. One list, offline and live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Outcome {
+    /// Every token was delivered.
+    Completed = 0,
+    /// Turned away at admission (see [`Refusal`]).
+    Refused = 1,
+    /// The client's patience ran out; the work in flight was cancelled.
+    TimedOut = 2,
+    /// Cancelled by the client for a reason of its own.
+    Cancelled = 3,
+    /// Waited in the gateway's queue longer than the queue allows.
+    Expired = 4,
+    /// Still in a queue when the run was cut.
+    Queued = 5,
+    /// Still running when the run was cut.
+    Running = 6,
+}
+
+impl Outcome {
+    /// All outcomes, in order of their number.
+    pub const ALL: [Outcome; 7] = [
+        Outcome::Completed,
+        Outcome::Refused,
+        Outcome::TimedOut,
+        Outcome::Cancelled,
+        Outcome::Expired,
+        Outcome::Queued,
+        Outcome::Running,
+    ];
+
+    /// The name used in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::Refused => "refused",
+            Outcome::TimedOut => "timed-out",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Expired => "expired",
+            Outcome::Queued => "queued",
+            Outcome::Running => "running",
+        }
+    }
+}
+
+/// Why a request was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Refusal {
+    /// The gateway's queue was full.
+    QueueFull = 0,
+    /// Prompt (plus `max_tokens`, when declared) does not fit the model's context.
+    ContextLength = 1,
+}
+
+impl Refusal {
+    /// All reasons, in order of their number.
+    pub const ALL: [Refusal; 2] = [Refusal::QueueFull, Refusal::ContextLength];
+
+    /// The name used in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Refusal::QueueFull => "queue-full",
+            Refusal::ContextLength => "context-length",
+        }
+    }
+}
+
+/// A request that is over: its whole timeline.
+///
+/// Server-side times are measured at the gateway: `arrived` is when the request reached it. The five parts of the
+/// latency budget sum exactly to `ended - arrived` ([`Finished::budget`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it was refused, when it was.
+    pub refusal: Option<Refusal>,
+    /// The request as the gateway saw it.
+    pub head: RequestHead,
+    /// Tokens it was to produce (after clipping to the context).
+    pub output_tokens: u32,
+    /// Tokens delivered.
+    pub generated: u32,
+    /// Prompt tokens found in the prefix cache when first scheduled.
+    pub cached_tokens: u32,
+    /// Times it was preempted.
+    pub preemptions: u32,
+    /// Pool that served it.
+    pub pool: PoolId,
+    /// Replica that served it, when it reached one.
+    pub replica: Option<ReplicaId>,
+    /// When the client sent it.
+    pub sent: Time,
+    /// When it reached the gateway.
+    pub arrived: Time,
+    /// When it left the gateway's queue for a replica.
+    pub dispatched: Option<Time>,
+    /// Start of the first step it took part in.
+    pub scheduled: Option<Time>,
+    /// When its first token was out.
+    pub first_token: Option<Time>,
+    /// When its last delivered token was out.
+    pub last_token: Option<Time>,
+    /// When it was over, at the gateway.
+    pub ended: Time,
+    /// Time lost to preemption: from losing the KV cache to the end of the recomputed prefill.
+    pub preempted: Span,
+    /// The part of `preempted` that fell before the first token.
+    pub preempted_before_first: Span,
+}
+
+/// Where the time of a request went. The parts sum exactly to the end-to-end latency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Waiting in the gateway's queue.
+    pub gateway_queue: Span,
+    /// Waiting on the replica before its first step.
+    pub engine_queue: Span,
+    /// From its first step to its first token, preemption excluded.
+    pub prefill: Span,
+    /// From its first token to its end, preemption excluded.
+    pub decode: Span,
+    /// Lost to preemption.
+    pub preemption: Span,
+}
+
+impl Budget {
+    /// The sum of the parts: the end-to-end latency.
+    pub fn total(&self) -> Span {
+        self.gateway_queue + self.engine_queue + self.prefill + self.decode + self.preemption
+    }
+}
+
+impl Finished {
+    /// Server-side end-to-end latency.
+    pub fn e2e(&self) -> Span {
+        self.ended - self.arrived
+    }
+
+    /// Time to first token, server side.
+    pub fn ttft(&self) -> Option<Span> {
+        self.first_token.map(|at| at - self.arrived)
+    }
+
+    /// Where the time went. The parts sum exactly to [`Finished::e2e`].
+    pub fn budget(&self) -> Budget {
+        let until = |at: Option<Time>| at.unwrap_or(self.ended);
+        let Some(dispatched) = self.dispatched else {
+            return Budget { gateway_queue: self.e2e(), ..Budget::default() };
+        };
+        let gateway_queue = dispatched - self.arrived;
+        let engine_queue = until(self.scheduled) - dispatched;
+        let Some(scheduled) = self.scheduled else {
+            return Budget { gateway_queue, engine_queue, ..Budget::default() };
+        };
+        let first = until(self.first_token);
+        Budget {
+            gateway_queue,
+            engine_queue,
+            prefill: first - scheduled - self.preempted_before_first,
+            decode: self.ended - first - (self.preempted - self.preempted_before_first),
+            preemption: self.preempted,
+        }
+    }
+
+    /// Mean time per output token after the first, in whole nanoseconds (rounded down); needs two tokens.
+    pub fn tpot(&self) -> Option<Span> {
+        let (first, last) = (self.first_token?, self.last_token?);
+        (self.generated >= 2).then(|| (last - first) / u64::from(self.generated - 1))
+    }
+}

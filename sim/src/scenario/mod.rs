@@ -1,0 +1,420 @@
+//! A scenario, valid by construction: names are indices, units are gone, every number is in range.
+//!
+//! [`load`] turns a file into one or into *all* of its errors at once. After that nothing can fail: overload is a
+//! result, not an error.
+
+use crate::dist::Dist;
+use crate::replica::step_time::StepLaw;
+use crate::request::PoolId;
+use crate::time::Span;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A whole scenario, one variant of it.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// File stem; names the result folder.
+    pub name: String,
+    /// The question it answers.
+    pub question: String,
+    /// Variant these values belong to; `None` for the base.
+    pub variant: Option<String>,
+    /// Arrivals stop here.
+    pub horizon: Span,
+    /// Requests that arrive, and tokens that come out, before this are not counted. `< horizon`.
+    pub warmup: Span,
+    /// What happens to requests in flight at the horizon.
+    pub end: End,
+    /// Seed of every random stream.
+    pub seed: u64,
+    /// How many replications, and when to look at them.
+    pub replications: Replications,
+    /// Width of a timeline bin.
+    pub bin: Span,
+    /// Models served.
+    pub models: Vec<Model>,
+    /// Pools of replicas.
+    pub pools: Vec<Pool>,
+    /// Tiers: what a workload buys.
+    pub tiers: Vec<Tier>,
+    /// Who sends what.
+    pub workloads: Vec<Workload>,
+    /// What is asserted of the results.
+    pub properties: Vec<Property>,
+    /// Notes that every report must carry ("pool `chat` uses an uncalibrated roofline").
+    pub caveats: Vec<String>,
+    /// Hash of the resolved file text, overrides included (hex).
+    pub hash: String,
+}
+
+/// What happens to requests in flight at the horizon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// They run to their end, so that no long request is cut out of the percentiles.
+    Drain,
+    /// The run stops at once; they are reported as queued or running.
+    Cut,
+}
+
+/// How many replications to run, and at which counts verdicts may be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replications {
+    /// Strictly increasing counts declared beforehand; the last is the most that will be run.
+    pub looks: Vec<u32>,
+}
+
+/// A model.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Longest prompt plus output, tokens.
+    pub context_tokens: u32,
+}
+
+/// Identical replicas of one model behind one gateway queue.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Index of the model it serves.
+    pub model: usize,
+    /// Replicas, at least 1.
+    pub replicas: u16,
+    /// GPUs a replica uses (0 when the pool names no GPU).
+    pub gpus_per_replica: u32,
+    /// How a replica works.
+    pub engine: Engine,
+    /// How requests are spread over replicas.
+    pub route: Route,
+    /// Most requests a replica may hold (waiting and running); the rest waits in the gateway. `None`: no bound.
+    pub outstanding: Option<u32>,
+    /// The gateway's queue in front of the pool.
+    pub queue: Queue,
+}
+
+/// The gateway's queue in front of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Most requests that wait; one more is refused. `None`: no bound.
+    pub most: Option<u32>,
+    /// Longest wait; then the request expires. `None`: no bound.
+    pub wait: Option<Span>,
+    /// Who goes first.
+    pub order: QueueOrder,
+}
+
+/// Who goes first in a gateway queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueOrder {
+    /// First come, first served.
+    Fifo,
+    /// Lower [`Tier::priority`] first, first come first served among equals.
+    Priority,
+}
+
+/// How requests are spread over the replicas of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// In turn.
+    RoundRobin,
+    /// Uniformly at random.
+    Random,
+    /// The smallest `4 * waiting + running`, ties to the lowest index.
+    LeastLoaded,
+    /// The less loaded of two drawn at random.
+    PowerOfTwo,
+    /// The replica that has the prefix (consistent hashing), unless it holds more than 1.25 times the mean load.
+    PrefixAffinity,
+}
+
+/// How a replica works.
+#[derive(Clone, Debug)]
+pub enum Engine {
+    /// Continuous (or static) batching of token generation.
+    Llm(LlmEngine),
+    /// Servers with a service-time distribution.
+    Slots(SlotsEngine),
+}
+
+/// A replica that generates tokens in steps.
+#[derive(Clone, Debug)]
+pub struct LlmEngine {
+    /// Length of a step, compiled to integers.
+    pub law: Arc<StepLaw>,
+    /// Batching rules.
+    pub batching: Batching,
+    /// The KV cache.
+    pub kv: Kv,
+    /// Longest prompt plus output, tokens; always fits `kv`.
+    pub context_tokens: u32,
+}
+
+/// Batching rules of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batching {
+    /// When requests may join and how prompts are processed.
+    pub policy: BatchPolicy,
+    /// Token budget of a step (decodes and prompt tokens together).
+    pub tokens: u32,
+    /// Most sequences that run at once.
+    pub sequences: u32,
+}
+
+/// When requests may join a batch and how prompts are processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchPolicy {
+    /// Continuous batching; prompts are cut to what is left of the token budget and share steps with decodes.
+    Chunked,
+    /// Continuous batching; a prompt is processed whole in a step of its own kind, decodes wait meanwhile.
+    Whole,
+    /// A batch is closed: nobody joins until all its members are done.
+    Static,
+}
+
+/// The KV cache of one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kv {
+    /// Tokens a block holds.
+    pub block_tokens: u32,
+    /// Blocks there are.
+    pub blocks: u32,
+    /// Blocks that must stay free after an admission.
+    pub watermark_blocks: u32,
+    /// Whether blocks of equal content are shared and kept after use.
+    pub prefix_cache: bool,
+}
+
+/// A replica that is `servers` servers with one queue.
+#[derive(Clone, Debug)]
+pub struct SlotsEngine {
+    /// Servers, at least 1.
+    pub servers: u32,
+    /// Service time, seconds.
+    pub service: Dist,
+}
+
+/// What a workload buys: pools and a priority.
+#[derive(Clone, Debug)]
+pub struct Tier {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Lower goes first in a queue ordered by priority.
+    pub priority: u8,
+    /// Pools it may use.
+    pub pools: Vec<PoolId>,
+}
+
+/// A source of requests.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Index of its tier.
+    pub tier: usize,
+    /// Pool that serves it: the one of its tier that has its model.
+    pub pool: PoolId,
+    /// Tenants its requests are spread over, at least 1.
+    pub tenants: u32,
+    /// When requests (or sessions) start.
+    pub arrivals: Arrivals,
+    /// How long prompts and outputs are.
+    pub lengths: Lengths,
+    /// Longest declared output; requests declare it when present.
+    pub max_tokens: Option<u32>,
+    /// Turns, think time, context growth; `None` for independent requests.
+    pub sessions: Option<Sessions>,
+    /// Tokens of system prompt that all its requests share (0: none).
+    pub shared_prefix_tokens: u32,
+    /// How long the client waits; `None`: for ever.
+    pub patience: Option<Dist>,
+    /// Round trip between client and gateway.
+    pub network: Span,
+    /// What a good answer is.
+    pub objectives: Objectives,
+}
+
+/// When requests (or sessions) start.
+#[derive(Clone, Debug)]
+pub enum Arrivals {
+    /// Independent gaps with the given distribution (seconds): constant, Poisson (exponential), gamma, Weibull.
+    Renewal(Dist),
+    /// Markov-modulated Poisson: states with a rate and an exponential stay, visited in order.
+    Mmpp(Vec<MmppState>),
+    /// Poisson whose rate follows a curve, by thinning.
+    Varying(RateCurve),
+    /// The times (and lengths) of a recorded trace.
+    Trace(Trace),
+    /// A fixed population of clients, each sending its next session when the last is over. Closed loop.
+    Population {
+        /// Clients.
+        users: u32,
+    },
+}
+
+/// A state of a Markov-modulated Poisson process.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MmppState {
+    /// Arrivals per second while in it (0 allowed).
+    pub rate_per_s: f64,
+    /// Mean stay.
+    pub stay: Span,
+}
+
+/// A rate that varies in time, arrivals per second.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RateCurve {
+    /// `(from, rate)` pieces in order; the rate holds until the next piece. The first begins at 0.
+    Pieces(Vec<(Span, f64)>),
+    /// A sine between `trough` and `peak` with the given period, highest at `peak_at`.
+    Diurnal {
+        /// Highest rate.
+        peak: f64,
+        /// Lowest rate.
+        trough: f64,
+        /// When it is highest, after the start.
+        peak_at: Span,
+        /// Length of a cycle.
+        period: Span,
+    },
+}
+
+/// A recorded trace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trace {
+    /// The file.
+    pub path: PathBuf,
+    /// How it is written.
+    pub format: TraceFormat,
+    /// Time runs this much faster than recorded (2 halves every gap).
+    pub speed: f64,
+    /// Rows it has (counted when the scenario was checked).
+    pub rows: u64,
+}
+
+/// Trace formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceFormat {
+    /// `arrival_s,prompt_tokens,output_tokens`.
+    Plain,
+    /// Azure LLM inference trace 2023: `TIMESTAMP,ContextTokens,GeneratedTokens`.
+    Azure2023,
+    /// Mooncake JSONL with prefix hash ids.
+    Mooncake,
+    /// ServeGen client windows.
+    ServeGen,
+    /// BurstGPT CSV.
+    BurstGpt,
+}
+
+/// How long prompts and outputs are.
+#[derive(Clone, Debug)]
+pub enum Lengths {
+    /// Drawn independently.
+    Independent {
+        /// Prompt tokens (of a turn, without the context it carries).
+        prompt: Dist,
+        /// Output tokens.
+        output: Dist,
+    },
+    /// Pairs of a trace, drawn with replacement: the correlation of prompt and output is kept.
+    Joint(Arc<Vec<(u32, u32)>>),
+    /// Each request has the lengths of its own row of the arrival trace.
+    FromTrace,
+}
+
+/// Multi-turn sessions: the next prompt carries the conversation so far.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    /// Turns of a session, at least 1.
+    pub turns: Dist,
+    /// Time between an answer and the next turn, seconds.
+    pub think: Dist,
+    /// Longest context carried over, tokens; older tokens are dropped beyond it.
+    pub context_most: u32,
+}
+
+/// What a good answer is. An absent objective is met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Objectives {
+    /// Time to first token at most.
+    pub ttft: Option<Span>,
+    /// Mean time per output token at most.
+    pub tpot: Option<Span>,
+    /// End-to-end latency at most.
+    pub e2e: Option<Span>,
+}
+
+/// A claim about the results, decided with statistics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Property {
+    /// Its name, unique in the scenario.
+    pub name: String,
+    /// Whose figure; `None` for all workloads together.
+    pub workload: Option<usize>,
+    /// Which figure.
+    pub measure: Measure,
+    /// What it must satisfy.
+    pub bound: Bound,
+}
+
+/// A figure of a run that a property or a table can name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Measure {
+    /// A quantile of a latency, in nanoseconds.
+    Quantile(Metric, f64),
+    /// The mean of a latency, in nanoseconds.
+    Mean(Metric),
+    /// Share of offered requests with this outcome.
+    Share(crate::request::Outcome),
+    /// Completed requests per second of the counted time.
+    Throughput,
+    /// Output tokens per second of the counted time.
+    TokenThroughput,
+    /// Requests that met every objective, per second of the counted time.
+    GoodputRate,
+    /// Share of offered requests that met every objective.
+    GoodputShare,
+    /// Busy time of the workload's pool (all pools when none) divided by time.
+    Utilization,
+}
+
+/// A latency with a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric {
+    /// Arrival at the gateway to first token.
+    Ttft,
+    /// Each gap between tokens.
+    Itl,
+    /// Mean gap of one request.
+    Tpot,
+    /// Arrival at the gateway to the end.
+    E2e,
+    /// What the client sees: E2E plus the network round trip.
+    ClientE2e,
+}
+
+impl Metric {
+    /// All metrics, in table order.
+    pub const ALL: [Metric; 5] = [Metric::Ttft, Metric::Itl, Metric::Tpot, Metric::E2e, Metric::ClientE2e];
+
+    /// The name used in files, flags and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::Ttft => "ttft",
+            Metric::Itl => "itl",
+            Metric::Tpot => "tpot",
+            Metric::E2e => "e2e",
+            Metric::ClientE2e => "client-e2e",
+        }
+    }
+}
+
+/// What a figure must satisfy, in the figure's own unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bound {
+    /// At most this.
+    AtMost(f64),
+    /// At least this.
+    AtLeast(f64),
+}

@@ -1,0 +1,135 @@
+//! The command line: what can be asked, and how it is explained.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Capacity answers for LLM inference gateways: write one scenario file, simulate it, read the verdicts.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, about, max_term_width = 110, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  every property holds (or the command did what it was asked)
+  1  a property is violated
+  2  bad input or usage
+  3  no property is violated, but one is inconclusive, or the run was interrupted
+
+Start with `tidegate run scenarios/chat.toml`, then open results/chat/report.html.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Simulate a scenario, decide its properties, write results/<scenario>/.
+    Run(RunArgs),
+    /// Check a scenario file and print every error it has, without running it.
+    Check(CheckArgs),
+    /// Print the JSON Schema of scenario files, for editors.
+    Schema,
+    /// Look into a request trace.
+    #[command(subcommand)]
+    Trace(TraceCommand),
+    /// Redraw the figures of a result folder, or overlay two.
+    Plot(PlotArgs),
+}
+
+/// Which scenario, and what to change in it.
+#[derive(Clone, Debug, Args)]
+pub struct ScenarioArgs {
+    /// The scenario file (TOML).
+    pub file: PathBuf,
+    /// Override a key by its path, for example `--set pools.chat.replicas=4`. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Apply one of the scenario's `[variants]`.
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// Trace file for workloads whose arrivals are a trace; stands for `${TRACE}` in the scenario.
+    #[arg(long, value_name = "PATH", env = "TIDEGATE_TRACE")]
+    pub trace: Option<PathBuf>,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Which scenario.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// Folder for the results [default: results/<scenario>].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Threads for replications [default: one per core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Also write requests.csv, a line per request of the first replication.
+    #[arg(long)]
+    pub requests: bool,
+    /// Print the summary as JSON on standard output instead of tables.
+    #[arg(long)]
+    pub json: bool,
+    /// Write the verdicts as a JUnit XML file.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write no figures and no HTML report.
+    #[arg(long)]
+    pub no_plots: bool,
+    /// How the engine advances. All three give the same answer; the slow ones are there to prove it.
+    #[arg(long, value_enum, default_value_t = EngineMode::Fast)]
+    pub engine: EngineMode,
+}
+
+/// How the engine advances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineMode {
+    /// Skip ahead to the next step that matters.
+    Fast,
+    /// One step at a time.
+    Unskipped,
+    /// The plain O(batch) reference engine.
+    Naive,
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Which scenario.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+}
+
+/// Subcommands of `trace`.
+#[derive(Debug, Subcommand)]
+pub enum TraceCommand {
+    /// Print rate, burstiness, length percentiles, peak and trough, and a histogram.
+    Inspect(InspectArgs),
+}
+
+/// Options of `trace inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The trace file; `.gz` is read as it is.
+    pub file: PathBuf,
+    /// Its format [default: recognised by its first line].
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+}
+
+/// Options of `plot`.
+#[derive(Debug, Args)]
+pub struct PlotArgs {
+    /// The result folder.
+    pub results: PathBuf,
+    /// Only this metric: ttft, itl, tpot, e2e or client-e2e [default: all].
+    #[arg(long, value_name = "METRIC")]
+    pub metric: Option<String>,
+    /// Overlay a second result folder.
+    #[arg(long, value_name = "DIR")]
+    pub compare: Option<PathBuf>,
+    /// Folder for the figures [default: the result folder].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}

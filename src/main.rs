@@ -1,0 +1,26 @@
+//! The `tidegate` command: parse, dispatch, exit code. Everything else lives in the libraries.
+
+mod cli;
+mod commands;
+
+use clap::Parser;
+use cli::{Cli, Command, TraceCommand};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Run(args) => commands::run::run(&args),
+        Command::Check(args) => commands::check::check(&args),
+        Command::Schema => commands::schema::schema(),
+        Command::Trace(TraceCommand::Inspect(args)) => commands::trace::inspect(&args),
+        Command::Plot(args) => commands::plot::plot(&args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::from(2)
+        }
+    }
+}

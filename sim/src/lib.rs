@@ -2,9 +2,13 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod dist;
+pub mod engine;
+pub mod gateway;
 pub mod observe;
 pub mod replica;
 pub mod request;
 pub mod rng;
 pub mod scenario;
+pub mod slots;
+pub mod table;
 pub mod time;

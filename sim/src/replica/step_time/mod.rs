@@ -98,8 +98,7 @@ struct Terms {
     per_decode: u64,
     per_context_token: u64,
     per_prefill_context_token: u64,
-    /// In 1/1024 fs: one unit of attention on a fast GPU is a few dozen femtoseconds.
-    per_attention_1024: u64,
+    per_attention: u64,
     per_roof_token: u64,
     per_roof_sequence: u64,
 }
@@ -274,7 +273,7 @@ impl StepLaw {
         let a = decode
             + t.per_prefill_token * prefill
             + t.per_prefill_context_token * shape.prefill_context
-            + (t.per_attention_1024 * shape.prefill_attention).div_ceil(1024);
+            + t.per_attention * shape.prefill_attention;
         StepPlan { line: line(a), steps: 1, outside_range: false }
     }
 
@@ -326,7 +325,7 @@ impl StepLaw {
         let read = self.weights_read[1.min(self.weights_read.len() - 1)];
         let roof = read.max(t.per_roof_token.saturating_add(t.per_roof_sequence));
         let decode = t.per_decode.saturating_add(t.per_context_token);
-        let prefill = t.per_prefill_token.saturating_add(t.per_attention_1024.div_ceil(1024));
+        let prefill = t.per_prefill_token.saturating_add(t.per_attention);
         t.base.saturating_add(t.per_sequence).saturating_add(roof).saturating_add(decode.min(prefill))
     }
 
@@ -342,8 +341,7 @@ impl StepLaw {
             + of(t.per_decode, sequences)
             + of(t.per_context_token, most.context_tokens)
             + of(t.per_prefill_context_token, most.context_tokens)
-            // Not divided by 1024: the product itself must fit.
-            + of(t.per_attention_1024, most.attention)
+            + of(t.per_attention, most.attention)
             + of(read, 1)
             + of(t.per_roof_token, tokens)
             + of(t.per_roof_sequence, sequences)

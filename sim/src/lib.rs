@@ -4,6 +4,7 @@
 pub mod dist;
 pub mod engine;
 pub mod gateway;
+pub mod hardware;
 pub mod observe;
 pub mod replica;
 pub mod request;

@@ -8,3 +8,4 @@ pub mod request;
 pub mod rng;
 pub mod scenario;
 pub mod time;
+pub mod workload;

@@ -1,0 +1,3 @@
+//! Who sends what, when: arrivals, lengths, sessions, patience.
+
+pub mod trace;

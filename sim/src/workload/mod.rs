@@ -5,10 +5,12 @@
 //! and the load generator draw from the same sources. If a rate or a correlation were wrong here, every figure of a
 //! run would be, so that each law is tested against its closed form.
 
+mod distinct;
 #[cfg(test)]
 mod fixture;
 mod generator;
 mod hash;
+pub mod inspect;
 mod lengths;
 mod process;
 mod session;

@@ -13,3 +13,4 @@ pub mod scenario;
 pub mod slots;
 pub mod table;
 pub mod time;
+pub mod workload;

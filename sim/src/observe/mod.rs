@@ -3,6 +3,11 @@
 //! An [`Observer`] cannot influence a run: the same scenario gives the same events with and without one. All
 //! methods default to doing nothing and are dispatched statically, so that an unused fact costs nothing.
 
+pub mod hist;
+pub mod recorder;
+pub mod recording;
+pub mod timeline;
+
 use crate::request::{Finished, PoolId, ReplicaId, RequestHead, WorkloadId};
 use crate::time::{Span, Time};
 

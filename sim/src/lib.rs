@@ -5,6 +5,7 @@ pub mod dist;
 pub mod observe;
 pub mod replica;
 pub mod request;
+pub mod results;
 pub mod rng;
 pub mod scenario;
 pub mod time;

@@ -6,6 +6,7 @@
 pub mod hist;
 pub mod recorder;
 pub mod recording;
+pub mod request_log;
 pub mod timeline;
 
 use crate::request::{Finished, PoolId, ReplicaId, RequestHead, WorkloadId};

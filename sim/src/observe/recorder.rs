@@ -4,8 +4,8 @@
 //! nothing that varies, unless a run of steps crosses into another bin.
 
 use crate::observe::hist::Latency;
+pub use crate::observe::recording::{Asked, PoolMeasure, Reading, Recording};
 use crate::observe::recording::{BudgetSums, PoolRecord, TenantRecord, WorkloadRecord};
-pub use crate::observe::recording::{Reading, Recording};
 use crate::observe::timeline::Timeline;
 use crate::observe::{GapRun, Observer, PoolSample, StepRun};
 use crate::request::{Finished, Outcome, PoolId, Refusal, ReplicaId, RequestHead, WorkloadId};

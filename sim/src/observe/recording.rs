@@ -3,7 +3,7 @@
 //! Everything is an integer sum or a histogram, so that merging replications gives the same bits in any order.
 
 use crate::observe::hist::Latency;
-use crate::observe::timeline::Timeline;
+use crate::observe::timeline::{Bin, Timeline};
 use crate::request::{Budget, Outcome, Refusal};
 use crate::scenario::{Measure, Metric};
 use crate::time::Span;
@@ -141,6 +141,54 @@ pub struct PoolRecord {
     pub timeline: Timeline,
 }
 
+/// A figure of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolMeasure {
+    /// Busy time inside the counted window divided by the time its replicas (or servers) had.
+    Utilization,
+    /// Running requests divided by the sequence slots (or servers), mean over the counted bins' ends.
+    BatchOccupancy,
+    /// KV blocks in use divided by those there are, mean over the counted bins' ends.
+    KvOccupancy,
+    /// Requests in the gateway's queue, mean over the counted bins' ends.
+    GatewayQueue,
+    /// Requests waiting on replicas, mean over the counted bins' ends.
+    EngineQueue,
+}
+
+impl PoolMeasure {
+    /// All of them, in table order.
+    pub const ALL: [PoolMeasure; 5] = [
+        PoolMeasure::Utilization,
+        PoolMeasure::BatchOccupancy,
+        PoolMeasure::KvOccupancy,
+        PoolMeasure::GatewayQueue,
+        PoolMeasure::EngineQueue,
+    ];
+
+    /// The name used in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            PoolMeasure::Utilization => "utilization",
+            PoolMeasure::BatchOccupancy => "batch occupancy",
+            PoolMeasure::KvOccupancy => "kv occupancy",
+            PoolMeasure::GatewayQueue => "gateway queue",
+            PoolMeasure::EngineQueue => "engine queue",
+        }
+    }
+}
+
+/// A question to a recording; every figure of a report is the answer to one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Asked {
+    /// A figure of a workload, or of all together.
+    Workload(Option<usize>, Measure),
+    /// The mean of a part of a workload's latency budget, nanoseconds; parts as in [`BudgetSums::NAMES`].
+    Budget(usize, usize),
+    /// A figure of a pool.
+    Pool(usize, PoolMeasure),
+}
+
 /// A figure and the number of samples it rests on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
@@ -221,6 +269,44 @@ impl Recording {
             mine.outside_range += theirs.outside_range;
             mine.timeline.merge(&theirs.timeline);
         }
+    }
+
+    /// The answer to `asked`; `None` when it has no sample.
+    pub fn answer(&self, asked: &Asked) -> Option<Reading> {
+        match *asked {
+            Asked::Workload(workload, ref measure) => self.reading(workload, measure),
+            Asked::Budget(workload, part) => {
+                let workload = self.workloads.get(workload)?;
+                let samples = workload.latency(Metric::E2e).count();
+                let sum = *workload.budget.parts().get(part)?;
+                (samples > 0).then(|| Reading { value: sum as f64 / samples as f64, samples })
+            }
+            Asked::Pool(pool, measure) => self.pool_reading(self.pools.get(pool)?, measure),
+        }
+    }
+
+    fn pool_reading(&self, pool: &PoolRecord, measure: PoolMeasure) -> Option<Reading> {
+        let bins = self.counted_bins(pool);
+        let sum = |count: fn(&Bin) -> u64| bins.iter().map(count).sum::<u64>();
+        let samples = sum(|bin| bin.samples);
+        let ratio = |part: u64, whole: u64| {
+            (whole > 0).then(|| Reading { value: part as f64 / whole as f64, samples })
+        };
+        match measure {
+            PoolMeasure::Utilization => self.utilization(std::slice::from_ref(pool)),
+            PoolMeasure::BatchOccupancy => ratio(sum(|bin| bin.running), sum(|bin| bin.slots_total)),
+            PoolMeasure::KvOccupancy => ratio(sum(|bin| bin.kv_blocks_used), sum(|bin| bin.kv_blocks_total)),
+            PoolMeasure::GatewayQueue => ratio(sum(|bin| bin.gateway_queue), samples),
+            PoolMeasure::EngineQueue => ratio(sum(|bin| bin.waiting), samples),
+        }
+    }
+
+    /// The bins of `pool` whose ends lie in the counted window, after the warm-up and no later than the horizon.
+    fn counted_bins<'a>(&self, pool: &'a PoolRecord) -> &'a [Bin] {
+        let width = pool.timeline.width().as_nanos();
+        let first = (self.warmup.as_nanos() / width) as usize;
+        let last = (self.horizon.as_nanos() / width) as usize;
+        pool.timeline.bins().get(first..last).unwrap_or_default()
     }
 
     /// The figure `measure` of `workload`, or of all workloads together; `None` when it has no sample.

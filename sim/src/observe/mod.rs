@@ -7,6 +7,10 @@ pub mod hist;
 pub mod recorder;
 pub mod recording;
 pub mod request_log;
+#[cfg(test)]
+pub(crate) mod synthetic;
+#[cfg(test)]
+mod tests;
 pub mod timeline;
 
 use crate::request::{Finished, PoolId, ReplicaId, RequestHead, WorkloadId};

@@ -8,6 +8,7 @@ pub mod hardware;
 pub mod observe;
 pub mod replica;
 pub mod request;
+pub mod results;
 pub mod rng;
 pub mod scenario;
 pub mod slots;

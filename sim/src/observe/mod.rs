@@ -3,7 +3,16 @@
 //! An [`Observer`] cannot influence a run: the same scenario gives the same events with and without one. All
 //! methods default to doing nothing and are dispatched statically, so that an unused fact costs nothing.
 
+pub mod hist;
 pub mod line;
+pub mod recorder;
+pub mod recording;
+pub mod request_log;
+#[cfg(test)]
+pub(crate) mod synthetic;
+#[cfg(test)]
+mod tests;
+pub mod timeline;
 
 pub use line::StepLine;
 

@@ -14,6 +14,7 @@ use crate::replica::scheduler::Replica;
 use crate::request::{Arrival, Outcome, RequestHead};
 use crate::scenario::Scenario;
 use crate::time::Time;
+use crate::workload::Source;
 pub use simulation::Simulation;
 use std::ops::ControlFlow;
 
@@ -36,6 +37,17 @@ pub trait Feed {
     /// The next request of a client whose request `head` was answered (with `generated` tokens) or turned away at
     /// `at`, client time; never before `at`.
     fn follow(&mut self, head: &RequestHead, generated: u32, at: Time) -> Option<Arrival>;
+}
+
+impl Feed for Source {
+    #[inline]
+    fn next(&mut self) -> Option<Arrival> {
+        Source::next(self)
+    }
+    #[inline]
+    fn follow(&mut self, head: &RequestHead, generated: u32, at: Time) -> Option<Arrival> {
+        Source::follow(self, head, generated, at)
+    }
 }
 
 /// What a run amounted to.

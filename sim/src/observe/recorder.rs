@@ -252,13 +252,13 @@ impl Observer for Recorder {
         pool.steps += run.steps;
         pool.outside_range += run.outside_range;
         if run.end <= first.until {
-            let busy = (run.end - run.start).as_nanos();
+            let busy = (run.end - run.start).as_nanos() * u64::from(run.busy);
             pool.timeline.bin(first.bin).busy_ns += busy;
             pool.busy_inside_ns += if first.inside { u128::from(busy) } else { 0 };
         } else {
-            pool.timeline.busy(run.start, run.end, first.bin);
+            pool.timeline.busy(run.start, run.end, run.busy, first.bin);
             let clipped = run.end.min(self.horizon).saturating_since(run.start.max(self.warmup));
-            pool.busy_inside_ns += u128::from(clipped.as_nanos());
+            pool.busy_inside_ns += u128::from(clipped.as_nanos()) * u128::from(run.busy);
         }
     }
 

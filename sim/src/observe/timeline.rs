@@ -99,13 +99,14 @@ impl Timeline {
         &mut self.bins[index]
     }
 
-    /// Adds busy time in `[start, end)`, split exactly at the edges of bins; `hint` is the bin of `start`.
-    pub fn busy(&mut self, start: Time, end: Time, hint: usize) {
+    /// Adds the time of `units` busy units in `[start, end)`, split exactly at the edges of bins; `hint` is the bin
+    /// of `start`.
+    pub fn busy(&mut self, start: Time, end: Time, units: u32, hint: usize) {
         let (mut from, until) = (start.as_nanos(), end.as_nanos());
         let mut index = hint;
         loop {
             let edge = (index as u64 + 1).saturating_mul(self.width).min(until);
-            self.bin(index).busy_ns += edge - from;
+            self.bin(index).busy_ns += (edge - from) * u64::from(units);
             if edge == until {
                 return;
             }

@@ -44,7 +44,7 @@ fn shapes(prefill_every: u64) -> Vec<StepShape> {
         let decodes = 1 + (i * 37 % 120) as u32;
         let context_tokens = u64::from(decodes) * (500 + i * 53 % 5000);
         let decode = StepShape { sequences: decodes, decodes, context_tokens, ..StepShape::default() };
-        if prefill_every == 0 || i % prefill_every != 0 {
+        if prefill_every == 0 || !i.is_multiple_of(prefill_every) {
             return decode;
         }
         let (chunk, start) = (64 + i * 29 % 1800, i * 61 % 4000);

@@ -40,7 +40,7 @@ fn embedded_tables_parse_and_are_plausible() {
             "{name}"
         );
         assert!(model.sliding.is_none_or(|sliding| sliding.layers < model.layers), "{name}");
-        assert!(model.mla.is_some() || model.heads % model.kv_heads == 0, "{name}");
+        assert!(model.mla.is_some() || model.heads.is_multiple_of(model.kv_heads), "{name}");
     }
     for name in calibration_names() {
         let profile = calibration(name).unwrap();

@@ -44,7 +44,7 @@ impl StepLaw {
         }
         let rates = Rates::of(placement, calibration);
         let terms = terms(placement, calibration, &rates)?;
-        let weights_read = weights_read(placement, &rates, bounds.tokens)?;
+        let weights_read = weights_read(placement, &rates, bounds.tokens.max(bounds.sequences))?;
         StepLaw::compile(terms, weights_read, quantum, bounds)
     }
 }
@@ -106,6 +106,7 @@ fn terms(placement: &Placement, calibration: &Calibration, rates: &Rates) -> Res
         per_attention: femtos("attention", full_layers * prefill_pair / 2.0)?,
         per_roof_token: femtos("token", placement.flops_per_token() / rates.flops)?,
         per_roof_sequence: femtos("sequence", placement.flops_per_sequence() / rates.head_flops)?,
+        ..Terms::default()
     })
 }
 

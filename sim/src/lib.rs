@@ -4,6 +4,8 @@
 pub mod dist;
 pub mod observe;
 pub mod replica;
+#[cfg(feature = "plot")]
+pub mod report;
 pub mod request;
 pub mod results;
 pub mod rng;

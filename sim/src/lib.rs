@@ -7,6 +7,8 @@ pub mod gateway;
 pub mod hardware;
 pub mod observe;
 pub mod replica;
+#[cfg(feature = "plot")]
+pub mod report;
 pub mod request;
 pub mod results;
 pub mod rng;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// ```text
 /// summary.json             verdicts, estimates, provenance
 /// report.html              the same for people, with every figure
+/// compare.html             this folder against another, when `plot --compare` was asked for
 /// timeline.csv             per pool and bin
 /// tenants.csv              per workload and tenant, when a workload has several
 /// requests.csv             per request, only when asked for
@@ -40,6 +41,11 @@ impl Layout {
         self.root.join("report.html")
     }
 
+    /// `compare.html`: two result folders over each other.
+    pub fn compare(&self) -> PathBuf {
+        self.root.join("compare.html")
+    }
+
     /// `timeline.csv`.
     pub fn timeline(&self) -> PathBuf {
         self.root.join("timeline.csv")
@@ -65,9 +71,9 @@ impl Layout {
         self.root.join("figures")
     }
 
-    /// A figure, without its ending: `figures/<name>`.
-    pub fn figure(&self, name: &str) -> PathBuf {
-        self.figures().join(stem(name))
+    /// A figure: `figures/<name>.<ending>`.
+    pub fn figure(&self, name: &str, ending: &str) -> PathBuf {
+        self.figures().join(format!("{}.{ending}", stem(name)))
     }
 }
 

@@ -21,3 +21,6 @@ pub use summary::{
     WorkloadSummary,
 };
 pub use timeline::{TimelineRow, timeline_rows};
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -187,7 +187,9 @@ fn remove_stale(layout: &Layout, kept: &BTreeSet<PathBuf>) -> Result<(), Results
     let own = |path: &Path| {
         let ends = |ending: &str| path.extension().is_some_and(|found| found == ending);
         ends("hlog")
-            || [layout.tenants(), layout.requests(), layout.report()].iter().any(|own| own == path)
+            || [layout.tenants(), layout.requests(), layout.report(), layout.compare()]
+                .iter()
+                .any(|own| own == path)
             || (path.parent() == Some(&layout.figures()) && (ends("svg") || ends("png")))
     };
     for folder in [layout.root().to_owned(), layout.figures()] {

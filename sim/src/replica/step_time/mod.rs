@@ -62,8 +62,8 @@ pub struct StepShape {
 pub struct LawBounds {
     /// Most sequences in a step, at least 1.
     pub sequences: u32,
-    /// Most tokens (decodes and prompt tokens together) in a step, at least 1. Where prompts are processed whole this
-    /// is the longest prompt (plus decodes), if that is more than the budget.
+    /// Most tokens (decodes and prompt tokens together) in a step, at least 1: the token budget where prompts are cut
+    /// to it; the budget plus the longest sequence where they are processed whole and the last may overshoot.
     pub tokens: u32,
     /// Longest prompt plus output of one sequence, at least 1.
     pub sequence_tokens: u32,

@@ -83,7 +83,14 @@ fn run(scenario: &Scenario, mode: Mode) -> u64 {
     let mut recorder = Recorder::new(scenario);
     let source = Source::open(scenario, 0, scenario.seed).expect("the workload is valid");
     let totals =
-        simulate(scenario, vec![source], scenario.seed, mode, &mut recorder, |_, _| ControlFlow::Continue(()));
+        simulate(
+            scenario,
+            vec![source],
+            scenario.seed,
+            mode,
+            &mut recorder,
+            |_, _| ControlFlow::Continue(()),
+        );
     black_box(recorder.finish(totals.ended));
     totals.offered
 }

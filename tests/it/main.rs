@@ -5,3 +5,4 @@ mod bad_traces;
 mod crosscheck;
 mod differential;
 mod support;
+mod trace_inspect;

@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod dist;
+pub mod hardware;
 pub mod observe;
 pub mod replica;
 pub mod request;

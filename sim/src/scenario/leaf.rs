@@ -449,8 +449,20 @@ impl Decode for Raw {
         None
     }
     fn canonical(&self, out: &mut String) {
-        // The unit is normalised by whoever knows the metric; the text is a faithful stand-in.
-        let _ = write!(out, "{:?}", self.0.to_string());
+        let text = match &self.0.value {
+            Value::Text(text) => text,
+            _ => {
+                let _ = write!(out, "{:?}", plain_number(&self.0));
+                return;
+            }
+        };
+        let percent = units::split(text).ok().filter(|(_, unit)| *unit == "%");
+        let _ = match (units::quantity(text, &units::TIME), units::rate(text), percent) {
+            (Ok(femtos), ..) => write!(out, "{femtos}fs"),
+            (_, Ok(rate), _) => write!(out, "{rate:?}/s"),
+            (_, _, Some((number, _))) => write!(out, "{:?}", Some(number.over(100))),
+            _ => write!(out, "{text:?}"),
+        };
     }
 }
 inline_schema!(; Raw, Raw, json_schema!({

@@ -5,7 +5,7 @@ use std::fmt;
 use tidegate_sim::scenario::Diagnostics;
 
 /// All of `found` as one report; returned from a command it is printed and the exit code is 2.
-pub fn report(found: &Diagnostics) -> Report {
+pub(crate) fn report(found: &Diagnostics) -> Report {
     let mut problems: Vec<Problem> = found.items.iter().map(|item| Problem::of(found, item)).collect();
     if problems.len() == 1 {
         return Report::new(problems.remove(0));

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tidegate_sim::scenario::{self, Arrivals, Engine, Overrides, Scenario};
 
 /// Checks a scenario and every variant of it; prints one line for each, or everything that is wrong.
-pub fn check(args: &CheckArgs) -> miette::Result<ExitCode> {
+pub(crate) fn check(args: &CheckArgs) -> miette::Result<ExitCode> {
     let overrides = overrides(&args.scenario);
     let checked =
         scenario::check(&args.scenario.file, &overrides).map_err(|found| diagnose::report(&found))?;
@@ -24,7 +24,7 @@ pub fn check(args: &CheckArgs) -> miette::Result<ExitCode> {
 }
 
 /// The overrides of a command line.
-pub fn overrides(args: &ScenarioArgs) -> Overrides {
+pub(crate) fn overrides(args: &ScenarioArgs) -> Overrides {
     Overrides { set: args.set.clone(), variant: args.variant.clone(), trace: args.trace.clone() }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tidegate_sim::scenario;
 
 /// Prints the JSON Schema of scenario files.
-pub fn schema() -> miette::Result<ExitCode> {
+pub(crate) fn schema() -> miette::Result<ExitCode> {
     let text = serde_json::to_string_pretty(&scenario::schema()).into_diagnostic()?;
     // A reader that has gone (`| head`) is no error of ours.
     let _ = writeln!(std::io::stdout().lock(), "{text}");

@@ -59,7 +59,8 @@ fn every_shipped_scenario_is_valid_against_the_schema() {
 #[test]
 fn the_schema_refuses_what_the_loader_refuses_in_shape() {
     let validator = jsonschema::draft202012::new(&scenario::schema()).unwrap();
-    for name in ["unknown-key-typo", "unit-missing-rate", "unknown-kind", "wrong-type-count", "zero-replicas"] {
+    for name in ["unknown-key-typo", "unit-missing-rate", "unknown-kind", "wrong-type-count", "zero-replicas"]
+    {
         let text = std::fs::read_to_string(format!("tests/bad/scenarios/{name}.toml")).unwrap();
         let value: toml::Value = toml::from_str(&text).unwrap();
         assert!(!validator.is_valid(&serde_json::to_value(value).unwrap()), "{name}");
@@ -129,7 +130,8 @@ fn overrides_and_variants_change_what_they_name() {
     let with = |set: &[&str], variant: Option<&str>| {
         let set = set.iter().map(|&s| s.to_owned()).collect();
         let variant = variant.map(str::to_owned);
-        scenario::load(path, &Overrides { set, variant, trace: None }).unwrap_or_else(|found| panic!("{found}"))
+        scenario::load(path, &Overrides { set, variant, trace: None })
+            .unwrap_or_else(|found| panic!("{found}"))
     };
     assert_eq!(with(&[], None).pools[0].replicas, 8);
     assert_eq!(with(&["pools.chat.replicas=4"], None).pools[0].replicas, 4);
@@ -158,9 +160,13 @@ fn a_cache_is_sized_by_the_rule_of_the_hardware() {
 
 #[test]
 fn check_says_what_a_scenario_contains() {
-    let output = Command::new(env!("CARGO_BIN_EXE_tidegate")).args(["check", "scenarios/mmc.toml"]).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_tidegate")).args(["check", "scenarios/mmc.toml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap(), @"");
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap(), @r#"
+    ok: mmc: 1 model, 1 pool, 1 replica, 1 tier, 1 workload, 1 slots pool, 4h, 10 replications, 3 properties
+    ok: mmc (variant constant-service): 1 model, 1 pool, 1 replica, 1 tier, 1 workload, 1 slots pool, 4h, 10 replications, 2 properties
+    "#);
 }
 
 #[test]

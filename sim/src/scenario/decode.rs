@@ -38,7 +38,7 @@ pub(super) trait Field: Sized {
     const REQUIRED: bool;
     /// Reads it.
     fn present(node: &Node, errors: &mut Errors) -> Option<Self>;
-    /// What it is when the key is missing; `None` when it is required.
+    /// What it is when the key is missing; `None` when the section is of no use then.
     fn absent() -> Option<Self>;
     /// Its schema.
     fn schema(generator: &mut SchemaGenerator) -> Schema;
@@ -86,6 +86,8 @@ impl<T: Decode> Field for Option<At<T>> {
 #[derive(Clone, Debug)]
 pub(super) struct Named<T> {
     pub entries: Vec<(String, Place, Option<T>)>,
+    /// Entries that could not be read, as they stand in the file: the names they refer to can still be checked.
+    pub broken: Vec<Node>,
 }
 
 impl<T> Named<T> {
@@ -124,10 +126,13 @@ impl<T: Decode> Field for Named<T> {
             }
             (entry.key.clone(), entry.node.place.clone(), T::decode(&entry.node, errors))
         });
-        Some(Named { entries: entries.collect() })
+        let entries: Vec<_> = entries.collect();
+        let unread = table.entries.iter().zip(&entries).filter(|(_, read)| read.2.is_none());
+        let broken = unread.map(|(entry, _)| entry.node.clone()).collect();
+        Some(Named { entries, broken })
     }
     fn absent() -> Option<Self> {
-        Some(Named { entries: Vec::new() })
+        Some(Named { entries: Vec::new(), broken: Vec::new() })
     }
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         let entry = generator.subschema_for::<T>();
@@ -160,7 +165,7 @@ impl<T: Decode> Field for Lenient<T> {
         Some(Lenient(At::read(node, errors)))
     }
     fn absent() -> Option<Self> {
-        None
+        Some(Lenient(None))
     }
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         generator.subschema_for::<T>()
@@ -266,11 +271,10 @@ pub(super) fn field<F: Field>(
     if let Some(json) = default {
         return F::present(&Node::from_json(&json, &place.key(key)), errors);
     }
-    let absent = F::absent();
-    if absent.is_none() {
+    if F::REQUIRED {
         errors.refuse(place, format!("the key `{key}` is missing"));
     }
-    absent
+    F::absent()
 }
 
 /// The table a value should be, or an error.

@@ -172,6 +172,7 @@ impl Errors {
     /// The errors in the order of their place, spans clipped to their sources.
     pub(super) fn into_diagnostics(mut self, sources: Vec<SourceText>) -> Diagnostics {
         self.items.sort_by_key(|item| (item.source, item.span.start, item.span.end));
+        self.items.dedup();
         for item in &mut self.items {
             let text = &sources[item.source].text;
             let boundary = |mut at: usize| {

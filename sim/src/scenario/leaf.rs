@@ -376,11 +376,17 @@ impl Decode for Share {
             },
         };
         if !(0.0..=1.0).contains(&share) {
-            errors.refuse_with(
-                &node.place,
-                format!("`{node}` is not in 0..=1"),
-                "write percent as `\"25%\"`",
-            );
+            let message = format!("`{node}` is not in 0..=1");
+            match node.value {
+                Value::Integer(..) | Value::Float(..) if (1.0..=100.0).contains(&share) => {
+                    errors.refuse_with(
+                        &node.place,
+                        message,
+                        format!("write `\"{node}%\"` if percent is meant"),
+                    );
+                }
+                _ => errors.refuse(&node.place, message),
+            }
             return None;
         }
         Some(Share(share))

@@ -2,7 +2,7 @@
 
 use crate::dist::{Dist, DistError};
 use crate::scenario::decode::At;
-use crate::scenario::diagnostic::{Errors, Place, shorten};
+use crate::scenario::diagnostic::{Errors, Place};
 use crate::scenario::file::{DistFile, LawFile, Magnitude, MeanCvFile, Quantity};
 
 /// The law a file describes, in tokens, turns or seconds.
@@ -130,7 +130,11 @@ fn made(dist: Result<Dist, DistError>, place: &Place, errors: &mut Errors) -> Op
     match dist {
         Ok(dist) => Some(dist),
         Err(error) => {
-            errors.refuse(place, shorten(&error.to_string()));
+            let message = match error {
+                DistError::Weights => "no value has a weight above `0`".to_owned(),
+                other => other.to_string(),
+            };
+            errors.refuse(place, message);
             None
         }
     }

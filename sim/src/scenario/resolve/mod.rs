@@ -14,6 +14,7 @@ pub(super) use trace::Traces;
 
 use super::decode::{At, Named};
 use super::diagnostic::{Errors, Place};
+use super::document::Node;
 use super::file::{ModelFile, PoolFile, ScenarioFile};
 use super::{Model, Pool, Scenario, Tier, Workload};
 use crate::hardware;
@@ -45,6 +46,7 @@ pub(super) fn resolve(
     let workloads = workload::all(file, &models, &pools, &tiers, horizon, cx);
     let properties = property::all(file, &workloads, &pools, cx.errors);
     whole_file(file, cx.errors);
+    names_in_broken_entries(file, cx.errors);
     if cx.errors.count() > 0 {
         return None;
     }
@@ -94,6 +96,30 @@ fn whole_file(file: &ScenarioFile, errors: &mut Errors) {
     };
     if !file.workloads.entries.is_empty() && !file.workloads.entries.iter().any(enabled) {
         errors.refuse_with(&at, "every workload has `enabled = false`", "enable at least one");
+    }
+}
+
+/// An entry with an error of its own may dangle, too: the names in it are looked up as far as they can be read.
+fn names_in_broken_entries(file: &ScenarioFile, errors: &mut Errors) {
+    for pool in &file.pools.broken {
+        look_up(pool, "model", |name, errors| file.models.find(name, "model", errors), errors);
+    }
+    for workload in &file.workloads.broken {
+        look_up(workload, "model", |name, errors| file.models.find(name, "model", errors), errors);
+        look_up(workload, "tier", |name, errors| file.tiers.find(name, "tier", errors), errors);
+    }
+}
+
+fn look_up(
+    entry: &Node,
+    key: &str,
+    find: impl Fn(&At<super::leaf::Name>, &mut Errors) -> Option<usize>,
+    errors: &mut Errors,
+) {
+    let Some(node) = entry.as_table().and_then(|table| table.get(key)) else { return };
+    // What is wrong with the name itself was reported when the entry was read.
+    if let Some(name) = At::read(node, &mut Errors::default()) {
+        find(&name, errors);
     }
 }
 

@@ -107,7 +107,8 @@ impl Traces {
             }
             Err(Unset::Variable(name)) => {
                 let hint = match name.as_str() {
-                    "TRACE" => "give the file with `--trace FILE`".to_owned(),
+                    "TRACE" => "give the file with `--trace FILE` (or in the environment, `TIDEGATE_TRACE`)"
+                        .to_owned(),
                     _ => format!("set the environment variable `{name}`"),
                 };
                 errors.refuse_with(&written.place, format!("`${{{}}}` has no value", shorten(&name)), hint);
@@ -127,7 +128,8 @@ impl Traces {
             Err(error) => {
                 let hint =
                     "paths are relative to the scenario file; those that begin with a `${VARIABLE}` are not";
-                let message = format!("`{}` cannot be opened: {error}", shorten(&path.to_string_lossy()));
+                let message =
+                    format!("`{}` cannot be opened: {}", shorten(&path.to_string_lossy()), error.kind());
                 errors.refuse_with(&written.place, message, hint);
                 None
             }

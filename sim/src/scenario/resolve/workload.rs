@@ -15,6 +15,7 @@ use crate::scenario::{
     TraceFormat, Workload,
 };
 use crate::time::Span;
+use std::collections::BTreeSet;
 
 /// Every workload of the file, in its order.
 pub(super) fn all(
@@ -91,15 +92,14 @@ fn pool_of(
         if candidates.len() == 1 {
             return Some(candidates[0]);
         }
-        errors.refuse_with(
-            &workload.tier.place,
-            format!(
-                "`{}` serves {} models, and the workload names none",
-                workload.tier.value.as_str(),
-                candidates.len()
-            ),
-            "add `model` to the workload",
-        );
+        let served = candidates.iter().map(|&pool| pools[pool].as_ref().map(|pool| pool.model));
+        let served: Option<BTreeSet<usize>> = served.collect();
+        // Several pools of one model were reported with the tier.
+        if let Some(count) = served.map(|models| models.len()).filter(|&count| count > 1) {
+            let tier = workload.tier.value.as_str();
+            let message = format!("`{tier}` serves {count} models, and the workload names none");
+            errors.refuse_with(&workload.tier.place, message, "add `model` to the workload");
+        }
         return None;
     };
     let wanted = wanted?;

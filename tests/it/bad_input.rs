@@ -94,7 +94,39 @@ fn all_errors_of_a_file_are_reported_at_once_and_underlined() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
-    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @"");
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @r#"
+      × tests/bad/scenarios/dangling-names.toml: 3 errors
+
+    Error: 
+      × pools.chat.model: no model is named `mm`
+        ╭─[tests/bad/scenarios/dangling-names.toml:9:9]
+      8 │ [pools.chat]
+      9 │ model = "mm"
+        ·         ────
+     10 │ step_time = { kind = "linear", base = "8ms", per_sequence = "20us" }
+        ╰────
+      help: declare it with `[models.mm]`; declared: `m`
+
+    Error: 
+      × tiers.t.pools[0]: no pool is named `caht`
+        ╭─[tests/bad/scenarios/dangling-names.toml:14:10]
+     13 │ [tiers.t]
+     14 │ pools = ["caht"]
+        ·          ──────
+     15 │ 
+        ╰────
+      help: did you mean `chat`?
+
+    Error: 
+      × workloads.chat.tier: no tier is named `gold`
+        ╭─[tests/bad/scenarios/dangling-names.toml:17:8]
+     16 │ [workloads.chat]
+     17 │ tier = "gold"
+        ·        ──────
+     18 │ arrivals = { kind = "poisson", rate = "2/s" }
+        ╰────
+      help: declare it with `[tiers.gold]`; declared: `t`
+    "#);
 }
 
 #[test]
@@ -107,7 +139,13 @@ fn an_error_in_an_override_underlines_the_override() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
-    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @"");
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @r#"
+     × pools.workers.servers: `none` is a string, expected an integer
+      ╭─[--set:1:23]
+    1 │ pools.workers.servers=none
+      ·                       ────
+      ╰────
+    "#);
 }
 
 /// A shipped scenario with bytes replaced, cut, doubled, or with one value swapped for another.

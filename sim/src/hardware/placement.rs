@@ -127,11 +127,11 @@ impl<'a> Placement<'a> {
             let (most, gpu) = (gpu.link_domain, gpu.name.clone());
             return Err(HardwareError::Domain { tensor_parallel, most, gpu });
         }
-        if model.heads % tensor_parallel != 0 {
+        if !model.heads.is_multiple_of(tensor_parallel) {
             return Err(HardwareError::Shards { tensor_parallel, heads: model.heads, what: "query heads" });
         }
         let kv_heads = model.kv_heads;
-        let whole = kv_heads % tensor_parallel == 0 || tensor_parallel % kv_heads == 0;
+        let whole = kv_heads.is_multiple_of(tensor_parallel) || tensor_parallel.is_multiple_of(kv_heads);
         if model.mla.is_none() && !whole {
             return Err(HardwareError::Shards { tensor_parallel, heads: kv_heads, what: "key-value heads" });
         }

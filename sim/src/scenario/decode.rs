@@ -461,6 +461,8 @@ macro_rules! choice {
         }
     ) => {
         $(#[doc = $doc])*
+        // A file has a handful of these: their size does not matter.
+        #[allow(clippy::large_enum_variant)]
         #[derive(Clone, Debug)]
         pub(super) enum $name $(<$q: $bound>)? {
             $( $(#[doc = $form_doc])* $form($ty), )*

@@ -124,16 +124,12 @@ impl<const LO: u64, const HI: u64> Count<LO, HI> {
 impl<const LO: u64, const HI: u64> Decode for Count<LO, HI> {
     fn decode(node: &Node, errors: &mut Errors) -> Option<Self> {
         let Value::Integer(_, number) = node.value else {
-            if let Value::Text(text) = &node.value {
-                if text.trim().parse::<i128>().is_ok() {
-                    let hint = format!("write it without quotes: `{}`", text.trim());
-                    errors.refuse_with(
-                        &node.place,
-                        format!("`{node}` is a string, expected an integer"),
-                        hint,
-                    );
-                    return None;
-                }
+            if let Value::Text(text) = &node.value
+                && text.trim().parse::<i128>().is_ok()
+            {
+                let hint = format!("write it without quotes: `{}`", text.trim());
+                errors.refuse_with(&node.place, format!("`{node}` is a string, expected an integer"), hint);
+                return None;
             }
             wrong_kind(node, "an integer", errors);
             return None;

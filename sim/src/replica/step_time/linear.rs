@@ -69,7 +69,7 @@ pub(super) fn parse_decimal(text: &str, unit: u64) -> Option<u64> {
     let mut total = whole.checked_mul(unit)?;
     let mut place = unit;
     for digit in fraction.trim_end_matches('0').bytes() {
-        if place % 10 != 0 {
+        if !place.is_multiple_of(10) {
             return None;
         }
         place /= 10;

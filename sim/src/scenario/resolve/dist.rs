@@ -36,12 +36,12 @@ pub(super) fn dist<Q: Quantity>(file: &At<DistFile<Q>>, errors: &mut Errors) -> 
         }
         LawFile::Empirical(law) => {
             let values = &law.values.value;
-            if let Some(weights) = &law.weights {
-                if weights.value.len() != values.len() {
-                    let message = format!("`{}` weights for {} values", weights.value.len(), values.len());
-                    errors.refuse(&weights.place, message);
-                    return None;
-                }
+            if let Some(weights) = &law.weights
+                && weights.value.len() != values.len()
+            {
+                let message = format!("`{}` weights for {} values", weights.value.len(), values.len());
+                errors.refuse(&weights.place, message);
+                return None;
             }
             let weight = |i: usize| law.weights.as_ref().map_or(1.0, |weights| weights.value[i].value.0);
             let pairs: Vec<(f64, f64)> =

@@ -141,18 +141,18 @@ fn models(file: &ScenarioFile, cx: &mut Context<'_>) -> Vec<Option<Model>> {
     let mut resolve = |name: &str, model: &ModelFile| {
         let known = model.architecture.as_ref().and_then(|at| hardware::architecture(&at.value.0));
         let published = known.map(|architecture| architecture.context_tokens);
-        if let (Some(context), Some(published)) = (&model.context, published) {
-            if context.value.0 > published {
-                errors.refuse_with(
-                    &context.place,
-                    format!(
-                        "`{}` is more than the {published} tokens the model was published for",
-                        context.value.0
-                    ),
-                    format!("lower it to `{published}`; stretched contexts are not modelled"),
-                );
-                return None;
-            }
+        if let (Some(context), Some(published)) = (&model.context, published)
+            && context.value.0 > published
+        {
+            errors.refuse_with(
+                &context.place,
+                format!(
+                    "`{}` is more than the {published} tokens the model was published for",
+                    context.value.0
+                ),
+                format!("lower it to `{published}`; stretched contexts are not modelled"),
+            );
+            return None;
         }
         // A model without any length is fit for `slots` pools, to which tokens mean nothing.
         let context = model.context.as_ref().map(|at| at.value.0).or(published);

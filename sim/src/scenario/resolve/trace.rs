@@ -19,10 +19,13 @@ pub(in crate::scenario) struct Traces {
     folder: PathBuf,
     /// What `--trace` says.
     given: Option<PathBuf>,
-    stats: BTreeMap<(PathBuf, Option<&'static str>), TraceStats>,
-    pairs: BTreeMap<(PathBuf, Option<&'static str>), Arc<Vec<(u32, u32)>>>,
+    stats: BTreeMap<Key, TraceStats>,
+    pairs: BTreeMap<Key, Arc<Vec<(u32, u32)>>>,
     digests: BTreeMap<String, String>,
 }
+
+/// A file and the format it is read as.
+type Key = (PathBuf, Option<&'static str>);
 
 impl Traces {
     pub(in crate::scenario) fn new(folder: PathBuf, given: Option<PathBuf>) -> Self {

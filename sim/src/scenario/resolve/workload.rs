@@ -395,15 +395,15 @@ fn sessions(at: &At<SessionsFile>, site: &Site<'_>, errors: &mut Errors) -> Opti
     let turns = dist(&file.turns, errors);
     let think = dist(&file.think, errors);
     let context = site.context();
-    if let (Some(most), Some(context)) = (&file.context_most, context) {
-        if most.value.0 >= context {
-            errors.refuse_with(
-                &most.place,
-                format!("`{}` leaves no room for a new turn in a context of {context}", most.value.0),
-                "leave it out to carry over as much as fits",
-            );
-            return None;
-        }
+    if let (Some(most), Some(context)) = (&file.context_most, context)
+        && most.value.0 >= context
+    {
+        errors.refuse_with(
+            &most.place,
+            format!("`{}` leaves no room for a new turn in a context of {context}", most.value.0),
+            "leave it out to carry over as much as fits",
+        );
+        return None;
     }
     let model = site.pool.and_then(|(_, pool)| site.models[pool.model].as_ref());
     let most = file.context_most.as_ref().map(|at| at.value.0).or(model.map(|model| model.context_tokens));
@@ -420,13 +420,11 @@ fn objectives(at: &At<ObjectivesFile>, site: &Site<'_>, errors: &mut Errors) -> 
     if let (true, Some(tpot)) = (site.is_slots(), &file.tpot) {
         errors.refuse(&tpot.place, "a `slots` pool gives the whole answer at once: it has no time per token");
     }
-    if let (Some(first), Some(end), Some(place)) = (ttft, e2e, &file.e2e) {
-        if end < first {
-            errors.refuse(
-                &place.place,
-                format!("`{end}` to the end is less than the {first} to the first token"),
-            );
-        }
+    if let (Some(first), Some(end), Some(place)) = (ttft, e2e, &file.e2e)
+        && end < first
+    {
+        errors
+            .refuse(&place.place, format!("`{end}` to the end is less than the {first} to the first token"));
     }
     Objectives { ttft, tpot, e2e }
 }
@@ -441,23 +439,23 @@ fn agreement(workload: &WorkloadFile, site: &Site<'_>, trace: Option<TraceFormat
     }
     let Some(context) = site.context() else { return };
     let limit = f64::from(context);
-    if let Some(max_tokens) = &workload.max_tokens {
-        if max_tokens.value.0 >= context {
-            beyond(&max_tokens.place, max_tokens.value.0.into(), context, errors);
-        }
+    if let Some(max_tokens) = &workload.max_tokens
+        && max_tokens.value.0 >= context
+    {
+        beyond(&max_tokens.place, max_tokens.value.0.into(), context, errors);
     }
     if workload.shared_prefix.value.0 >= context {
         beyond(&workload.shared_prefix.place, workload.shared_prefix.value.0.into(), context, errors);
     }
-    if let Some(output) = &workload.output {
-        if let Some(most) = bounds(&output.value).1.filter(|most| *most >= limit) {
-            beyond(&output.place, most, context, errors);
-        }
+    if let Some(output) = &workload.output
+        && let Some(most) = bounds(&output.value).1.filter(|most| *most >= limit)
+    {
+        beyond(&output.place, most, context, errors);
     }
-    if let Some(prompt) = &workload.prompt {
-        if let Some(least) = bounds(&prompt.value).0.filter(|least| *least >= limit) {
-            beyond(&prompt.place, least, context, errors);
-        }
+    if let Some(prompt) = &workload.prompt
+        && let Some(least) = bounds(&prompt.value).0.filter(|least| *least >= limit)
+    {
+        beyond(&prompt.place, least, context, errors);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod diagnose;
 
 use clap::Parser;
 use cli::{Cli, Command, TraceCommand};

@@ -3,6 +3,21 @@
 //! [`load`] turns a file into one or into *all* of its errors at once. After that nothing can fail: overload is a
 //! result, not an error.
 
+mod decode;
+mod diagnostic;
+mod document;
+mod file;
+mod leaf;
+mod load;
+mod overrides;
+mod refused;
+mod resolve;
+mod units;
+mod variants;
+
+pub use diagnostic::{Diagnostic, Diagnostics, SourceText};
+pub use load::{Checked, Overrides, check, check_str, load, load_str, schema, variant_names};
+
 use crate::dist::Dist;
 use crate::replica::step_time::StepLaw;
 use crate::request::PoolId;
@@ -43,8 +58,38 @@ pub struct Scenario {
     pub properties: Vec<Property>,
     /// Notes that every report must carry ("pool `chat` uses an uncalibrated roofline").
     pub caveats: Vec<String>,
-    /// Hash of the resolved file text, overrides included (hex).
+    /// SHA-256 over the effective values, overrides included, and the contents of the files it names (hex).
     pub hash: String,
+}
+
+impl Scenario {
+    /// Whether no random number can change a latency: then one replication is the whole truth, and more would
+    /// repeat it.
+    pub fn is_deterministic(&self) -> bool {
+        let workload = |w: &Workload| {
+            let fixed = |dist: &Dist| dist.cv() == 0.0;
+            let (arrivals, generated) = match &w.arrivals {
+                Arrivals::Renewal(gap) => (fixed(gap), false),
+                Arrivals::Trace(trace) => (!trace.format.is_generator(), trace.format.is_generator()),
+                Arrivals::Mmpp(_) | Arrivals::Varying(_) | Arrivals::Population { .. } => (false, false),
+            };
+            let lengths = match &w.lengths {
+                Lengths::Independent { prompt, output } => fixed(prompt) && fixed(output),
+                Lengths::Joint(pairs) => pairs.iter().all(|pair| *pair == pairs[0]),
+                Lengths::FromTrace => !generated,
+            };
+            arrivals && lengths && w.sessions.is_none() && w.patience.as_ref().is_none_or(fixed)
+        };
+        let pool = |p: &Pool| {
+            let service = match &p.engine {
+                Engine::Slots(engine) => engine.service.cv() == 0.0,
+                Engine::Llm(_) => true,
+            };
+            service && (p.replicas == 1 || !matches!(p.route, Route::Random | Route::PowerOfTwo))
+        };
+        self.workloads.iter().all(workload)
+            && self.workloads.iter().all(|w| pool(&self.pools[usize::from(w.pool)]))
+    }
 }
 
 /// What happens to requests in flight at the horizon.

@@ -1,0 +1,19 @@
+//! Any text is a scenario or is refused with diagnostics that point into it; never a panic.
+//!
+//! `cargo +nightly fuzz run scenario --fuzz-dir sim/fuzz sim/fuzz/corpus/scenario scenarios` starts from the shipped files.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tidegate_sim::scenario::{self, Overrides};
+
+fuzz_target!(|text: &str| {
+    if let Err(found) = scenario::check_str("fuzz.toml", text, &Overrides::default()) {
+        assert!(!found.items.is_empty());
+        for item in &found.items {
+            let source = &found.sources[item.source].text;
+            assert!(source.get(item.span.clone()).is_some(), "{item:?}");
+        }
+        // Printing walks every span.
+        let _ = found.to_string();
+    }
+});

@@ -1,0 +1,249 @@
+//! From the shape of a file to a scenario: units are gone already, here names become indices and parts must agree.
+//!
+//! Every check runs, whatever failed before it, as long as the values it needs could be read.
+
+mod dist;
+mod kv;
+mod pool;
+mod property;
+mod run;
+mod trace;
+mod workload;
+
+pub(super) use trace::Traces;
+
+use super::decode::{At, Named};
+use super::diagnostic::{Errors, Place};
+use super::document::Node;
+use super::file::{ModelFile, PoolFile, ScenarioFile};
+use super::{Model, Pool, Scenario, Tier, Workload};
+use crate::hardware;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+
+/// What resolving needs beside the file.
+pub(super) struct Context<'a> {
+    /// What was wrong so far.
+    pub errors: &'a mut Errors,
+    /// Traces that were read before (variants share them).
+    pub traces: &'a mut Traces,
+    /// Notes every report must carry.
+    pub caveats: Vec<String>,
+}
+
+/// The scenario, when nothing at all is wrong with it.
+pub(super) fn resolve(
+    file: &ScenarioFile,
+    name: &str,
+    variant: Option<&str>,
+    cx: &mut Context<'_>,
+) -> Option<Scenario> {
+    let run = file.scenario.0.as_ref().and_then(|at| run::resolve(&at.value, cx.errors));
+    let models = models(file, cx);
+    let pools = pools(file, &models, cx);
+    let tiers = tiers(file, &pools, cx);
+    let horizon = file.scenario.0.as_ref().map(|at| at.value.horizon.value.0);
+    let workloads = workload::all(file, &models, &pools, &tiers, horizon, cx);
+    let properties = property::all(file, &workloads, &pools, cx.errors);
+    whole_file(file, cx.errors);
+    names_in_broken_entries(file, cx.errors);
+    if cx.errors.count() > 0 {
+        return None;
+    }
+    let run = run?;
+    let scenario = Scenario {
+        name: name.to_owned(),
+        question: run.question,
+        variant: variant.map(str::to_owned),
+        horizon: run.horizon,
+        warmup: run.warmup,
+        end: run.end,
+        seed: run.seed,
+        replications: run.replications,
+        bin: run.bin,
+        models: models.into_iter().collect::<Option<_>>()?,
+        pools: pools.into_iter().collect::<Option<_>>()?,
+        tiers: tiers.into_iter().collect::<Option<_>>()?,
+        workloads: workloads.into_iter().filter_map(|entry| entry.resolved).collect(),
+        properties,
+        caveats: std::mem::take(&mut cx.caveats),
+        hash: hash(file, cx.traces),
+    };
+    repetitions_differ(file, &scenario, cx.errors);
+    (cx.errors.count() == 0).then_some(scenario)
+}
+
+/// Sections without which nothing can happen.
+fn whole_file(file: &ScenarioFile, errors: &mut Errors) {
+    let Some(run) = &file.scenario.0 else { return };
+    let at = Place { path: "".into(), ..run.place.clone() };
+    for (section, count) in [
+        ("models", file.models.entries.len()),
+        ("pools", file.pools.entries.len()),
+        ("tiers", file.tiers.entries.len()),
+        ("workloads", file.workloads.entries.len()),
+    ] {
+        if count == 0 {
+            let hint = format!("add `[{section}.NAME]`; scenarios/mmc.toml is a small complete example");
+            errors.refuse_with(&at, format!("no {section} are declared"), hint);
+        }
+        if count > 1_000 {
+            errors.refuse(&at, format!("`{count}` {section} are declared, at most 1000 are"));
+        }
+    }
+    let enabled = |entry: &(String, Place, Option<super::file::WorkloadFile>)| {
+        entry.2.as_ref().is_none_or(|workload| workload.enabled.value)
+    };
+    if !file.workloads.entries.is_empty() && !file.workloads.entries.iter().any(enabled) {
+        errors.refuse_with(&at, "every workload has `enabled = false`", "enable at least one");
+    }
+}
+
+/// An entry with an error of its own may dangle, too: the names in it are looked up as far as they can be read.
+fn names_in_broken_entries(file: &ScenarioFile, errors: &mut Errors) {
+    for pool in &file.pools.broken {
+        look_up(pool, "model", |name, errors| file.models.find(name, "model", errors), errors);
+    }
+    for workload in &file.workloads.broken {
+        look_up(workload, "model", |name, errors| file.models.find(name, "model", errors), errors);
+        look_up(workload, "tier", |name, errors| file.tiers.find(name, "tier", errors), errors);
+    }
+}
+
+fn look_up(
+    entry: &Node,
+    key: &str,
+    find: impl Fn(&At<super::leaf::Name>, &mut Errors) -> Option<usize>,
+    errors: &mut Errors,
+) {
+    let Some(node) = entry.as_table().and_then(|table| table.get(key)) else { return };
+    // What is wrong with the name itself was reported when the entry was read.
+    if let Some(name) = At::read(node, &mut Errors::default()) {
+        find(&name, errors);
+    }
+}
+
+/// Repetitions of something that draws nothing at random would be one run, written many times: an interval of width
+/// zero that says nothing.
+fn repetitions_differ(file: &ScenarioFile, scenario: &Scenario, errors: &mut Errors) {
+    let Some(run) = &file.scenario.0 else { return };
+    if scenario.is_deterministic() && scenario.replications.looks != [1] {
+        errors.refuse_with(
+            &run.value.replications.place,
+            "nothing in this scenario is random: every replication would be the same run",
+            "write `replications = 1`",
+        );
+    }
+}
+
+fn models(file: &ScenarioFile, cx: &mut Context<'_>) -> Vec<Option<Model>> {
+    let errors = &mut *cx.errors;
+    let mut resolve = |name: &str, model: &ModelFile| {
+        let known = model.architecture.as_ref().and_then(|at| hardware::architecture(&at.value.0));
+        let published = known.map(|architecture| architecture.context_tokens);
+        if let (Some(context), Some(published)) = (&model.context, published)
+            && context.value.0 > published
+        {
+            errors.refuse_with(
+                &context.place,
+                format!(
+                    "`{}` is more than the {published} tokens the model was published for",
+                    context.value.0
+                ),
+                format!("lower it to `{published}`; stretched contexts are not modelled"),
+            );
+            return None;
+        }
+        // A model without any length is fit for `slots` pools, to which tokens mean nothing.
+        let context = model.context.as_ref().map(|at| at.value.0).or(published);
+        Some(Model { name: name.to_owned(), context_tokens: context.unwrap_or(super::leaf::TOKENS_MOST) })
+    };
+    let entries = file.models.entries.iter();
+    entries.map(|(name, _, model)| model.as_ref().and_then(|model| resolve(name, model))).collect()
+}
+
+fn pools(file: &ScenarioFile, models: &[Option<Model>], cx: &mut Context<'_>) -> Vec<Option<Pool>> {
+    let entries = file.pools.entries.iter();
+    entries
+        .map(|(name, place, pool)| match pool.as_ref()? {
+            PoolFile::Llm(pool) => pool::llm(name, place, pool, file, models, cx),
+            PoolFile::Slots(pool) => pool::slots(name, pool, file, cx.errors),
+        })
+        .collect()
+}
+
+fn tiers(file: &ScenarioFile, pools: &[Option<Pool>], cx: &mut Context<'_>) -> Vec<Option<Tier>> {
+    let errors = &mut *cx.errors;
+    let mut resolved = Vec::new();
+    for (name, _, tier) in &file.tiers.entries {
+        let Some(tier) = tier else {
+            resolved.push(None);
+            continue;
+        };
+        let found: Vec<Option<usize>> =
+            tier.pools.value.iter().map(|pool| file.pools.find(pool, "pool", errors)).collect();
+        for (position, (index, at)) in found.iter().zip(&tier.pools.value).enumerate() {
+            let Some(index) = *index else { continue };
+            let model = |index: usize| pools[index].as_ref().map(|pool| pool.model);
+            let twin = found[..position]
+                .iter()
+                .flatten()
+                .find(|&&other| other == index || (model(other).is_some() && model(other) == model(index)));
+            if let Some(&twin) = twin {
+                let other = &file.pools.entries[twin].0;
+                errors.refuse_with(
+                    &at.place,
+                    format!("`{}` serves the same model as `{other}`", at.value.as_str()),
+                    "a tier has one pool for each model; use one pool with more replicas, or two tiers",
+                );
+            }
+        }
+        let all: Option<Vec<usize>> = found.into_iter().collect();
+        resolved.push(all.map(|pools| Tier {
+            name: name.clone(),
+            priority: tier.priority.value.small() as u8,
+            pools: pools.into_iter().map(|index| index as u16).collect(),
+        }));
+    }
+    resolved
+}
+
+/// The model a pool or workload names.
+fn model_of(name: &At<super::leaf::Name>, models: &Named<ModelFile>, errors: &mut Errors) -> Option<usize> {
+    models.find(name, "model", errors)
+}
+
+/// SHA-256 over the effective values: equal for files that differ only in units, order of keys, comments, the
+/// question, or parts that are switched off. Traces and tables enter with the digest of their contents, not with
+/// their path.
+fn hash(file: &ScenarioFile, traces: &Traces) -> String {
+    use super::decode::Section as _;
+    let mut effective = file.clone();
+    if let Some(run) = &mut effective.scenario.0 {
+        run.value.question.value.0.clear();
+    }
+    effective.workloads.entries.retain(|(_, _, entry)| entry.as_ref().is_some_and(|w| w.enabled.value));
+    effective.properties.0.retain(|property| property.value.enabled.value);
+    trace::digest_paths(&mut effective, traces);
+    let mut text = String::from("tidegate scenario 1\n");
+    effective.write_keys(&mut text);
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+/// Lower-case hexadecimal.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// A workload of the file: resolved, switched off, or not readable.
+pub(super) struct Entry {
+    pub name: String,
+    pub enabled: bool,
+    /// Index of its pool, as far as known.
+    pub pool: Option<usize>,
+    pub has_objectives: bool,
+    pub resolved: Option<Workload>,
+}

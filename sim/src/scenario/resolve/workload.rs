@@ -1,0 +1,468 @@
+//! Workloads: who sends what, when, to which pool.
+
+use super::dist::{bounds, dist, weibull_cv};
+use super::{Context, Entry, model_of};
+use crate::dist::Dist;
+use crate::scenario::decode::At;
+use crate::scenario::diagnostic::{Errors, Place};
+use crate::scenario::file::{
+    ArrivalsFile, DiurnalFile, LengthsFile, MmppFile, ObjectivesFile, PiecewiseFile, ScenarioFile,
+    SessionsFile, TraceFile, WorkloadFile,
+};
+use crate::scenario::leaf::Rate;
+use crate::scenario::{
+    Arrivals, Engine, Lengths, MmppState, Model, Objectives, Pool, RateCurve, Sessions, Tier, Trace,
+    TraceFormat, Workload,
+};
+use crate::time::Span;
+use std::collections::BTreeSet;
+
+/// Every workload of the file, in its order.
+pub(super) fn all(
+    file: &ScenarioFile,
+    models: &[Option<Model>],
+    pools: &[Option<Pool>],
+    tiers: &[Option<Tier>],
+    horizon: Option<Span>,
+    cx: &mut Context<'_>,
+) -> Vec<Entry> {
+    let entries = file.workloads.entries.iter();
+    entries
+        .map(|(name, _, workload)| {
+            let Some(workload) = workload else {
+                // Not readable: treated as present, so that what refers to it is not reported on top.
+                return Entry {
+                    name: name.clone(),
+                    enabled: true,
+                    pool: None,
+                    has_objectives: true,
+                    resolved: None,
+                };
+            };
+            let enabled = workload.enabled.value;
+            let has_objectives = workload.objectives.is_some();
+            let pool = if enabled { pool_of(workload, file, pools, tiers, cx.errors) } else { None };
+            let resolved = enabled.then(|| {
+                let site = Site {
+                    pool: pool.and_then(|index| Some((index, pools[index].as_ref()?))),
+                    models,
+                    horizon,
+                };
+                one(name, workload, file, &site, cx)
+            });
+            Entry { name: name.clone(), enabled, pool, has_objectives, resolved: resolved.flatten() }
+        })
+        .collect()
+}
+
+/// What a workload is checked against.
+struct Site<'a> {
+    /// Its pool, when it is known.
+    pool: Option<(usize, &'a Pool)>,
+    models: &'a [Option<Model>],
+    horizon: Option<Span>,
+}
+
+impl Site<'_> {
+    /// Longest prompt plus output, on an `llm` pool.
+    fn context(&self) -> Option<u32> {
+        match &self.pool?.1.engine {
+            Engine::Llm(engine) => Some(engine.context_tokens),
+            Engine::Slots(_) => None,
+        }
+    }
+
+    fn is_slots(&self) -> bool {
+        self.pool.is_some_and(|(_, pool)| matches!(pool.engine, Engine::Slots(_)))
+    }
+}
+
+/// The pool of the tier that serves the model.
+fn pool_of(
+    workload: &WorkloadFile,
+    file: &ScenarioFile,
+    pools: &[Option<Pool>],
+    tiers: &[Option<Tier>],
+    errors: &mut Errors,
+) -> Option<usize> {
+    let wanted = workload.model.as_ref().map(|name| model_of(name, &file.models, errors));
+    let tier = file.tiers.find(&workload.tier, "tier", errors)?;
+    let candidates: Vec<usize> = tiers[tier].as_ref()?.pools.iter().map(|&pool| usize::from(pool)).collect();
+    let Some(wanted) = wanted else {
+        if candidates.len() == 1 {
+            return Some(candidates[0]);
+        }
+        let served = candidates.iter().map(|&pool| pools[pool].as_ref().map(|pool| pool.model));
+        let served: Option<BTreeSet<usize>> = served.collect();
+        // Several pools of one model were reported with the tier.
+        if let Some(count) = served.map(|models| models.len()).filter(|&count| count > 1) {
+            let tier = workload.tier.value.as_str();
+            let message = format!("`{tier}` serves {count} models, and the workload names none");
+            errors.refuse_with(&workload.tier.place, message, "add `model` to the workload");
+        }
+        return None;
+    };
+    let wanted = wanted?;
+    let known: Vec<(usize, usize)> =
+        candidates.iter().filter_map(|&index| Some((index, pools[index].as_ref()?.model))).collect();
+    if let Some((index, _)) = known.iter().find(|(_, model)| *model == wanted) {
+        return Some(*index);
+    }
+    if known.len() == candidates.len() {
+        let model = workload.model.as_ref()?;
+        let served = known.iter().map(|(_, model)| file.models.entries[*model].0.as_str());
+        let tier = workload.tier.value.as_str();
+        errors.refuse_with(
+            &model.place,
+            format!("no pool of the tier `{tier}` serves `{}`", model.value.as_str()),
+            format!("it serves {}", crate::scenario::overrides::listed(served)),
+        );
+    }
+    None
+}
+
+fn one(
+    name: &str,
+    workload: &WorkloadFile,
+    file: &ScenarioFile,
+    site: &Site<'_>,
+    cx: &mut Context<'_>,
+) -> Option<Workload> {
+    let before = cx.errors.count();
+    let (arrivals, trace_prompts) = arrivals(name, workload, site, cx).unzip();
+    let lengths = lengths(workload, site, cx);
+    let sessions = workload.sessions.as_ref().map(|sessions| self::sessions(sessions, site, cx.errors));
+    let patience = workload.patience.as_ref().map(|at| {
+        let dist = dist(at, cx.errors)?;
+        if dist.mean() <= 0.0 {
+            cx.errors.refuse(&at.place, "a patience of `0s` gives up before anything can happen");
+            return None;
+        }
+        Some(dist)
+    });
+    let objectives = workload.objectives.as_ref().map(|at| objectives(at, site, cx.errors));
+    agreement(workload, site, trace_prompts.flatten(), cx.errors);
+    (cx.errors.count() == before).then_some(())?;
+    let (pool, _) = site.pool?;
+    Some(Workload {
+        name: name.to_owned(),
+        tier: file.tiers.names().position(|tier| tier == workload.tier.value.as_str())?,
+        pool: pool as u16,
+        tenants: workload.tenants.value.small(),
+        arrivals: arrivals?,
+        lengths: lengths?,
+        max_tokens: workload.max_tokens.as_ref().map(|at| at.value.0),
+        sessions: sessions.flatten(),
+        shared_prefix_tokens: workload.shared_prefix.value.0,
+        patience: patience.flatten(),
+        network: workload.network.value.0,
+        objectives: objectives.unwrap_or_default(),
+    })
+}
+
+/// Arrivals, and the format of their trace.
+fn arrivals(
+    name: &str,
+    workload: &WorkloadFile,
+    site: &Site<'_>,
+    cx: &mut Context<'_>,
+) -> Option<(Arrivals, Option<TraceFormat>)> {
+    let errors = &mut *cx.errors;
+    let plain = |arrivals| Some((arrivals, None));
+    match &workload.arrivals.value {
+        ArrivalsFile::Constant(file) => {
+            plain(Arrivals::Renewal(renewal(&file.rate, Dist::constant, errors)?))
+        }
+        ArrivalsFile::Poisson(file) => {
+            plain(Arrivals::Renewal(renewal(&file.rate, Dist::exponential, errors)?))
+        }
+        ArrivalsFile::Gamma(file) => {
+            let law = |mean| Dist::gamma(mean, file.cv.value.0);
+            plain(Arrivals::Renewal(renewal(&file.rate, law, errors)?))
+        }
+        ArrivalsFile::Weibull(file) => {
+            weibull_cv(file.cv.value.0, &file.cv.place, errors)?;
+            let law = |mean| Dist::weibull(mean, file.cv.value.0);
+            plain(Arrivals::Renewal(renewal(&file.rate, law, errors)?))
+        }
+        ArrivalsFile::Mmpp(file) => plain(Arrivals::Mmpp(mmpp(file, errors)?)),
+        ArrivalsFile::Piecewise(file) => plain(Arrivals::Varying(pieces(file, site.horizon, errors)?)),
+        ArrivalsFile::Diurnal(file) => plain(Arrivals::Varying(diurnal(file, errors)?)),
+        ArrivalsFile::Trace(file) => {
+            let trace = recorded(name, file, workload, cx)?;
+            let format = trace.format;
+            Some((Arrivals::Trace(trace), Some(format)))
+        }
+        ArrivalsFile::Population(file) => {
+            let thinks = workload.sessions.as_ref().map(|at| bounds(&at.value.think.value).1 != Some(0.0));
+            if thinks != Some(true) {
+                let place =
+                    workload.sessions.as_ref().map_or(&workload.arrivals.place, |at| &at.value.think.place);
+                errors.refuse_with(
+                    place,
+                    "a population without think time would send without end when it is turned away",
+                    "add `sessions = { think = \"10s\" }`",
+                );
+                return None;
+            }
+            plain(Arrivals::Population { users: file.users.value.small() })
+        }
+    }
+}
+
+fn renewal(
+    rate: &At<Rate>,
+    law: impl Fn(f64) -> Result<Dist, crate::dist::DistError>,
+    errors: &mut Errors,
+) -> Option<Dist> {
+    if rate.value.0 <= 0.0 {
+        no_arrivals(&rate.place, errors);
+        return None;
+    }
+    match law(1.0 / rate.value.0) {
+        Ok(dist) => Some(dist),
+        Err(error) => {
+            errors.refuse(&rate.place, error.to_string());
+            None
+        }
+    }
+}
+
+fn no_arrivals(place: &Place, errors: &mut Errors) {
+    errors.refuse_with(
+        place,
+        "the rate is 0 throughout: nothing would arrive",
+        "set `enabled = false` to leave the workload out",
+    );
+}
+
+fn mmpp(file: &MmppFile, errors: &mut Errors) -> Option<Vec<MmppState>> {
+    let states = &file.states.value;
+    if states.len() < 2 {
+        errors.refuse_with(
+            &file.states.place,
+            "`1` state is not at least 2",
+            "one state is `kind = \"poisson\"`",
+        );
+        return None;
+    }
+    if states.iter().all(|state| state.value.rate.value.0 <= 0.0) {
+        no_arrivals(&file.states.place, errors);
+        return None;
+    }
+    let state = |at: &At<crate::scenario::file::MmppStateFile>| MmppState {
+        rate_per_s: at.value.rate.value.0,
+        stay: at.value.stay.value.0,
+    };
+    Some(states.iter().map(state).collect())
+}
+
+fn pieces(file: &PiecewiseFile, horizon: Option<Span>, errors: &mut Errors) -> Option<RateCurve> {
+    let before = errors.count();
+    let pieces = &file.pieces.value;
+    let mut last = None;
+    for piece in pieces {
+        let from = piece.value.from.value.0;
+        let place = &piece.value.from.place;
+        match last {
+            None if !from.is_zero() => {
+                errors.refuse_with(
+                    place,
+                    format!("the first piece begins at `{from}`, not at `0s`"),
+                    "add a piece from `0s`; its rate may be `\"0/s\"`",
+                );
+            }
+            Some(last) if from <= last => {
+                errors
+                    .refuse(place, format!("`{from}` is not after {last}, where the piece before it begins"));
+            }
+            _ => {}
+        }
+        if horizon.is_some_and(|horizon| from >= horizon) {
+            errors.refuse(place, format!("`{from}` is at or after the horizon: the piece never begins"));
+        }
+        last = Some(from);
+    }
+    if pieces.iter().all(|piece| piece.value.rate.value.0 <= 0.0) {
+        no_arrivals(&file.pieces.place, errors);
+    }
+    (errors.count() == before).then(|| {
+        RateCurve::Pieces(pieces.iter().map(|at| (at.value.from.value.0, at.value.rate.value.0)).collect())
+    })
+}
+
+fn diurnal(file: &DiurnalFile, errors: &mut Errors) -> Option<RateCurve> {
+    let before = errors.count();
+    let (peak, trough) = (file.peak.value.0, file.trough.value.0);
+    let (peak_at, period) = (file.peak_at.value.0, file.period.value.0);
+    if peak <= 0.0 {
+        no_arrivals(&file.peak.place, errors);
+    } else if trough > peak {
+        errors.refuse(&file.trough.place, format!("`{trough}/s` is above the peak of {peak}/s"));
+    }
+    if peak_at >= period {
+        errors.refuse(&file.peak_at.place, format!("`{peak_at}` is not inside a period of {period}"));
+    }
+    (errors.count() == before).then_some(RateCurve::Diurnal { peak, trough, peak_at, period })
+}
+
+fn recorded(name: &str, file: &TraceFile, workload: &WorkloadFile, cx: &mut Context<'_>) -> Option<Trace> {
+    if let Some(sessions) = &workload.sessions {
+        cx.errors.refuse_with(
+            &sessions.place,
+            "a trace has the times of all its requests: sessions would add more",
+            "leave `sessions` out, or use another kind of arrivals",
+        );
+    }
+    let (path, stats) = cx.traces.scan(&file.path, file.format.as_ref(), cx.errors)?;
+    let own_lengths = match &workload.lengths {
+        None => workload.prompt.is_none() && workload.output.is_none(),
+        Some(lengths) => matches!(lengths.value, LengthsFile::FromTrace),
+    };
+    if own_lengths && stats.prompt_most == 0 {
+        cx.errors.refuse_with(
+            &file.path.place,
+            "the trace has no prompt and output lengths",
+            "give the workload `prompt` and `output` distributions",
+        );
+        return None;
+    }
+    if own_lengths && stats.borrowed_share > 0.0 {
+        cx.caveats.push(format!(
+            "workload `{name}`: {:.0} % of the trace's requests come from clients without token lengths and borrow those \
+             of the others",
+            stats.borrowed_share * 100.0
+        ));
+    }
+    Some(Trace { path, format: stats.format, speed: file.speed.value.0, rows: stats.rows })
+}
+
+fn lengths(workload: &WorkloadFile, site: &Site<'_>, cx: &mut Context<'_>) -> Option<Lengths> {
+    let is_trace = matches!(workload.arrivals.value, ArrivalsFile::Trace(_));
+    if let Some(lengths) = &workload.lengths {
+        for at in [&workload.prompt, &workload.output].into_iter().flatten() {
+            cx.errors.refuse_with(
+                &at.place,
+                "`lengths` gives prompt and output already",
+                "keep one of the two",
+            );
+        }
+        return match &lengths.value {
+            LengthsFile::FromTrace if !is_trace => {
+                cx.errors.refuse_with(
+                    &lengths.place,
+                    "`trace` needs arrivals of the kind `trace`",
+                    "draw pairs from a file with `lengths = { path = \"..\" }`",
+                );
+                None
+            }
+            LengthsFile::FromTrace => Some(Lengths::FromTrace),
+            LengthsFile::Pairs(pairs) => {
+                cx.traces.pairs(&pairs.path, pairs.format.as_ref(), cx.errors).map(Lengths::Joint)
+            }
+        };
+    }
+    match (&workload.prompt, &workload.output) {
+        (Some(prompt), Some(output)) => {
+            let (prompt, output) = (dist(prompt, cx.errors), dist(output, cx.errors));
+            Some(Lengths::Independent { prompt: prompt?, output: output? })
+        }
+        (None, None) if is_trace => Some(Lengths::FromTrace),
+        // Tokens mean nothing to a server that is busy for a drawn time.
+        (None, None) if site.is_slots() => {
+            let one = Dist::constant(1.0).expect("one token is a valid length");
+            Some(Lengths::Independent { prompt: one.clone(), output: one })
+        }
+        (prompt, output) => {
+            // Without a pool it is not known whether lengths are needed at all.
+            site.pool?;
+            for (key, missing) in [("prompt", prompt.is_none()), ("output", output.is_none())] {
+                if missing {
+                    cx.errors.refuse_with(
+                        &workload.arrivals.place.sibling(key),
+                        format!("the key `{key}` is missing"),
+                        format!("for example `{key} = {{ kind = \"lognormal\", mean = 500, cv = 1.0, most = 4096 }}`"),
+                    );
+                }
+            }
+            None
+        }
+    }
+}
+
+fn sessions(at: &At<SessionsFile>, site: &Site<'_>, errors: &mut Errors) -> Option<Sessions> {
+    let file = &at.value;
+    let turns = dist(&file.turns, errors);
+    let think = dist(&file.think, errors);
+    let context = site.context();
+    if let (Some(most), Some(context)) = (&file.context_most, context)
+        && most.value.0 >= context
+    {
+        errors.refuse_with(
+            &most.place,
+            format!("`{}` leaves no room for a new turn in a context of {context}", most.value.0),
+            "leave it out to carry over as much as fits",
+        );
+        return None;
+    }
+    let model = site.pool.and_then(|(_, pool)| site.models[pool.model].as_ref());
+    let most = file.context_most.as_ref().map(|at| at.value.0).or(model.map(|model| model.context_tokens));
+    Some(Sessions { turns: turns?, think: think?, context_most: most? })
+}
+
+fn objectives(at: &At<ObjectivesFile>, site: &Site<'_>, errors: &mut Errors) -> Objectives {
+    let file = &at.value;
+    let of = |objective: &Option<At<crate::scenario::leaf::Lasting>>| objective.as_ref().map(|at| at.value.0);
+    let (ttft, tpot, e2e) = (of(&file.ttft), of(&file.tpot), of(&file.e2e));
+    if ttft.is_none() && tpot.is_none() && e2e.is_none() {
+        errors.refuse(&at.place, "no objective is given: every answer would be good");
+    }
+    if let (true, Some(tpot)) = (site.is_slots(), &file.tpot) {
+        errors.refuse(&tpot.place, "a `slots` pool gives the whole answer at once: it has no time per token");
+    }
+    if let (Some(first), Some(end), Some(place)) = (ttft, e2e, &file.e2e)
+        && end < first
+    {
+        errors
+            .refuse(&place.place, format!("`{end}` to the end is less than the {first} to the first token"));
+    }
+    Objectives { ttft, tpot, e2e }
+}
+
+/// Parts of a workload that must agree with its model.
+fn agreement(workload: &WorkloadFile, site: &Site<'_>, trace: Option<TraceFormat>, errors: &mut Errors) {
+    if trace == Some(TraceFormat::Mooncake) && workload.shared_prefix.value.0 > 0 {
+        errors.refuse(
+            &workload.shared_prefix.place,
+            "the prompts of a `mooncake` trace have prefixes of their own",
+        );
+    }
+    let Some(context) = site.context() else { return };
+    let limit = f64::from(context);
+    if let Some(max_tokens) = &workload.max_tokens
+        && max_tokens.value.0 >= context
+    {
+        beyond(&max_tokens.place, max_tokens.value.0.into(), context, errors);
+    }
+    if workload.shared_prefix.value.0 >= context {
+        beyond(&workload.shared_prefix.place, workload.shared_prefix.value.0.into(), context, errors);
+    }
+    if let Some(output) = &workload.output
+        && let Some(most) = bounds(&output.value).1.filter(|most| *most >= limit)
+    {
+        beyond(&output.place, most, context, errors);
+    }
+    if let Some(prompt) = &workload.prompt
+        && let Some(least) = bounds(&prompt.value).0.filter(|least| *least >= limit)
+    {
+        beyond(&prompt.place, least, context, errors);
+    }
+}
+
+fn beyond(place: &Place, tokens: f64, context: u32, errors: &mut Errors) {
+    errors.refuse_with(
+        place,
+        format!("`{tokens}` tokens do not fit beside the rest of a request in a context of {context}"),
+        format!("keep it below {context}, or raise the model's `context`"),
+    );
+}

@@ -128,7 +128,7 @@ impl Dist {
     pub fn empirical(pairs: &[(f64, f64)]) -> Result<Self, DistError> {
         let total: f64 = pairs.iter().map(|p| p.1).sum();
         let usable = |p: &(f64, f64)| p.0.is_finite() && p.0 >= 0.0 && p.1.is_finite() && p.1 >= 0.0;
-        if !(total.is_finite() && total > 0.0) || !pairs.iter().all(usable) {
+        if !(total.is_finite() && total > 0.0 && pairs.iter().all(usable)) {
             return Err(DistError::Weights);
         }
         let mean = pairs.iter().map(|p| p.0 * p.1).sum::<f64>() / total;

@@ -2,11 +2,18 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod dist;
+pub mod engine;
+pub mod gateway;
 pub mod hardware;
 pub mod observe;
 pub mod replica;
+#[cfg(feature = "plot")]
+pub mod report;
 pub mod request;
+pub mod results;
 pub mod rng;
 pub mod scenario;
+pub mod slots;
+pub mod table;
 pub mod time;
 pub mod workload;

@@ -1,4 +1,8 @@
 //! Integration tests of the command and of the promises the README makes.
+#![allow(unreachable_pub, missing_docs, reason = "a test crate has no outside")]
 
 mod bad_input;
+mod crosscheck;
+mod differential;
 mod scenarios;
+mod support;

@@ -3,10 +3,25 @@
 //! An [`Observer`] cannot influence a run: the same scenario gives the same events with and without one. All
 //! methods default to doing nothing and are dispatched statically, so that an unused fact costs nothing.
 
+pub mod hist;
+pub mod line;
+pub mod recorder;
+pub mod recording;
+pub mod request_log;
+#[cfg(test)]
+pub(crate) mod synthetic;
+#[cfg(test)]
+mod tests;
+pub mod timeline;
+
+pub use line::StepLine;
+
 use crate::request::{Finished, PoolId, ReplicaId, RequestHead, WorkloadId};
 use crate::time::{Span, Time};
 
 /// Steps of one replica, back to back, with a constant batch.
+///
+/// On a `slots` replica: a stretch of time with a constant number of busy servers, as one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepRun {
     /// Which pool.
@@ -21,7 +36,9 @@ pub struct StepRun {
     pub end: Time,
     /// How many steps, at least 1.
     pub steps: u64,
-    /// Sequences that decode one token in each step.
+    /// Units of the replica's capacity that were busy: 1 on an `llm` replica, busy servers on a `slots` replica.
+    pub busy: u32,
+    /// Sequences that decode one token in each step (0 on a `slots` replica).
     pub decodes: u32,
     /// Prompt tokens processed (only ever in a run of one step).
     pub prefill_tokens: u32,
@@ -51,24 +68,6 @@ pub struct GapRun {
     pub last_start: Time,
     /// When the last token of the run was out.
     pub end: Time,
-}
-
-/// Length of the `i`-th step of a run with a constant batch: `floor((a + b*i) / quantum_fs)` quanta.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StepLine {
-    /// Femtoseconds of step 0.
-    pub a: u64,
-    /// Femtoseconds added by each further step (the batch's context grows by one token a sequence).
-    pub b: u64,
-    /// Femtoseconds in a quantum; a multiple of 1,000,000 (1 ns).
-    pub quantum_fs: u64,
-}
-
-impl StepLine {
-    /// Length of step `i`.
-    pub fn step(&self, i: u64) -> Span {
-        Span::from_nanos((self.a + self.b * i) / self.quantum_fs * (self.quantum_fs / 1_000_000))
-    }
 }
 
 impl GapRun {

@@ -1,2 +1,93 @@
-//! One replica of a model.
+//! One replica of a model: requests wait, join its batch, and get tokens step by step.
+//!
+//! [`scheduler::Replica`] is the engine that ships: a step costs O(1 + joins + finishes), and steps that change
+//! nothing but token counts are skipped. [`naive::NaiveReplica`] states the same rules the plain way, O(batch) a
+//! step; both give the same timelines to the nanosecond, which property tests hold them to. This module knows
+//! neither events nor the gateway: the hub tells it when a step ends.
+
+pub mod kv;
+pub mod naive;
+pub mod scheduler;
 pub mod step_time;
+
+use crate::observe::Observer;
+use crate::request::{PoolId, ReplicaId, WorkloadId};
+use crate::scenario::LlmEngine;
+use crate::table::{SlotId, Table};
+use crate::time::Time;
+
+/// Which replica, and who can be on it.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its pool.
+    pub pool: PoolId,
+    /// Its index in the pool.
+    pub replica: ReplicaId,
+    /// Workloads that the pool serves.
+    pub workloads: Vec<WorkloadId>,
+}
+
+/// Requests that left a replica at the end of a step; reused between steps.
+#[derive(Debug, Default)]
+pub struct Departures {
+    /// Got their last token, in order of admission.
+    pub finished: Vec<SlotId>,
+    /// Were over for their client before; their resources are free now.
+    pub ghosts: Vec<SlotId>,
+}
+
+/// A request as its client sees it while a step is in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// Tokens delivered.
+    pub tokens: u32,
+    /// When the last of them was out; [`crate::table::NEVER`] when there is none.
+    pub last: Time,
+}
+
+/// An engine of one replica. The hub calls `begin` when the replica is between steps, `finish` at the instant that
+/// `begin` (or `truncate`) named, and `truncate` before anything changes in between.
+pub trait Stepper {
+    /// A replica with nothing on it. `skip` allows runs of more than one step.
+    fn new(site: Site, engine: &LlmEngine, skip: bool) -> Self;
+
+    /// Puts a request at the end of the waiting line. Returns whether a run of steps in flight must be truncated
+    /// because the request might join before the run ends.
+    fn enqueue(&mut self, table: &mut Table, id: SlotId) -> bool;
+
+    /// Takes a request away whose client has gone. Between steps its slot is free at once (`true`); during a step
+    /// a running request stays as a ghost until the step ends (`false`) and gets no token from it.
+    fn cancel(&mut self, table: &mut Table, id: SlotId) -> bool;
+
+    /// What the client of a request has received by now.
+    fn delivered(&self, table: &Table, id: SlotId) -> Delivered;
+
+    /// Starts the next step, or run of steps; returns its end, or `None` when there is nothing to do.
+    fn begin(&mut self, table: &mut Table, now: Time) -> Option<Time>;
+
+    /// Shortens the run in flight to the step in flight at `now` (the first that ends at or after it); returns the
+    /// new end when it changed.
+    fn truncate(&mut self, now: Time) -> Option<Time>;
+
+    /// Ends the run in flight.
+    fn finish(&mut self, table: &mut Table, observer: &mut impl Observer, out: &mut Departures);
+
+    /// The run is cut at the present instant: steps that have ended are booked, the one in flight is dropped.
+    /// Called after `truncate`.
+    fn abandon(&mut self, table: &mut Table, observer: &mut impl Observer, out: &mut Departures);
+
+    /// Whether a step is in flight.
+    fn is_stepping(&self) -> bool;
+
+    /// Requests waiting.
+    fn waiting(&self) -> u32;
+
+    /// Requests in the batch.
+    fn running(&self) -> u32;
+
+    /// KV blocks in use during the step in flight.
+    fn kv_used(&self) -> u32;
+
+    /// Steps finished so far.
+    fn steps(&self) -> u64;
+}

@@ -21,11 +21,13 @@
 //! the result must not depend on the platform. A constructor proves from [`LawBounds`] that no product or sum can
 //! leave `u64`, so the hot path carries no wide arithmetic.
 
+mod error;
 mod linear;
 mod roofline;
 mod table;
 mod table_file;
 
+pub use error::LawError;
 pub use linear::{LinearCoefficients, parse_femtos};
 pub use table_file::{TableData, TableRow};
 
@@ -60,7 +62,8 @@ pub struct StepShape {
 pub struct LawBounds {
     /// Most sequences in a step, at least 1.
     pub sequences: u32,
-    /// Most tokens (decodes and prompt tokens together) in a step, at least 1.
+    /// Most tokens (decodes and prompt tokens together) in a step, at least 1: the token budget where prompts are cut
+    /// to it; the budget plus the longest sequence where they are processed whole and the last may overshoot.
     pub tokens: u32,
     /// Longest prompt plus output of one sequence, at least 1.
     pub sequence_tokens: u32,
@@ -98,10 +101,13 @@ struct Terms {
     per_decode: u64,
     per_context_token: u64,
     per_prefill_context_token: u64,
-    /// In 1/1024 fs: one unit of attention on a fast GPU is a few dozen femtoseconds.
-    per_attention_1024: u64,
+    per_attention: u64,
     per_roof_token: u64,
     per_roof_sequence: u64,
+    /// `per_sequence + per_decode`, and `per_roof_token + per_roof_sequence`: in a step that only decodes every
+    /// sequence is one decode and one token. Set by [`StepLaw::compile`].
+    decode: u64,
+    decode_roof: u64,
 }
 
 /// The largest shape the overflow proof covers.
@@ -113,169 +119,70 @@ struct Most {
     attention: u64,
 }
 
-/// Why a step-time law cannot be compiled.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum LawError {
-    /// The quantum is not a whole number of nanoseconds.
-    #[error("a quantum of `{0}` is not at least 1ns")]
-    Quantum(Span),
-    /// A bound is zero.
-    #[error("`{name}` is 0: a step needs at least 1")]
-    EmptyBound {
-        /// Which bound.
-        name: &'static str,
-    },
-    /// The shortest step would last no time.
-    #[error(
-        "the shortest step lasts `{shortest_fs}` fs, less than one quantum of {quantum}: time would not advance"
-    )]
-    TooShort {
-        /// Length of a step of one sequence and one token, femtoseconds.
-        shortest_fs: u64,
-        /// The quantum.
-        quantum: Span,
-    },
-    /// The longest step would not fit the clock.
-    #[error(
-        "a step of {sequences} sequences of {sequence_tokens} tokens and {tokens} new tokens could last `{hours:.1}` h, \
-         more than the {most:.1} h a step may last"
-    )]
-    TooLong {
-        /// Bound on sequences.
-        sequences: u32,
-        /// Bound on one sequence's tokens.
-        sequence_tokens: u32,
-        /// Bound on new tokens.
-        tokens: u32,
-        /// The longest step, hours.
-        hours: f64,
-        /// What fits, hours.
-        most: f64,
-    },
-    /// A coefficient is not a finite, nonnegative number that fits.
-    #[error("`{name}` is `{value}`, which is not a finite nonnegative time under 2.5 h")]
-    Coefficient {
-        /// Which coefficient.
-        name: &'static str,
-        /// Its value, seconds.
-        value: f64,
-    },
-    /// A table of measured steps has too few rows of a kind to interpolate.
-    #[error("the table measures `{sizes}` sizes of `{kind}` steps: at least 2 are needed to interpolate")]
-    Sizes {
-        /// The kind.
-        kind: &'static str,
-        /// Different sizes it has (sequences of decode rows, tokens of prefill rows).
-        sizes: usize,
-    },
-    /// A row of a table cannot be read.
-    #[error("line {line}: {message}")]
-    Row {
-        /// Line in the file, from 1.
-        line: u64,
-        /// What is wrong.
-        message: String,
-    },
-    /// A table file cannot be read at all.
-    #[error("{0}")]
-    File(String),
-    /// Two rows measure the same shape.
-    #[error("lines {first} and {second} measure the same `{kind}` shape")]
-    Duplicate {
-        /// Kind of the rows.
-        kind: &'static str,
-        /// Line of the one.
-        first: u64,
-        /// Line of the other.
-        second: u64,
-    },
-    /// A step gets shorter as its context grows.
-    #[error(
-        "line {second}: `{longer_us}` us with {longer_context} context tokens is less than the `{shorter_us}` us of \
-         line {first} with {shorter_context}"
-    )]
-    NotMonotonic {
-        /// Line with the shorter context.
-        first: u64,
-        /// Its context.
-        shorter_context: u32,
-        /// Its step, microseconds.
-        shorter_us: f64,
-        /// Line with the longer context.
-        second: u64,
-        /// Its context.
-        longer_context: u32,
-        /// Its step, microseconds.
-        longer_us: f64,
-    },
-    /// The overlap is longer than a measured step.
-    #[error("the overlap of `{overlap_us}` us is longer than the `{step_us}` us of line {line}")]
-    Overlap {
-        /// The overlap, microseconds.
-        overlap_us: f64,
-        /// The step, microseconds.
-        step_us: f64,
-        /// Line of the step.
-        line: u64,
-    },
-}
-
-impl LawError {
-    /// What the user may do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            LawError::Quantum(_) => "use a whole number of nanoseconds, such as `1ns` or `1us`",
-            LawError::EmptyBound { .. } => {
-                "allow at least one sequence, one token a step and one token of context"
-            }
-            LawError::TooShort { .. } => "give the step a `base`, or choose a smaller quantum",
-            LawError::TooLong { .. } => "lower the coefficients, the sequences, or the context length",
-            LawError::Coefficient { .. } => "check the unit of the coefficient",
-            LawError::Sizes { .. } => {
-                "measure `decode` steps of two batch sizes and `prefill` steps of two lengths"
-            }
-            LawError::Row { .. } | LawError::File(_) => {
-                "the columns are `kind,sequences,context_tokens,prefill_tokens,step_us`, with kind `decode`, \
-                 `prefill` or `overlap`"
-            }
-            LawError::Duplicate { .. } => "keep one of them, or their mean",
-            LawError::NotMonotonic { .. } => "measure again, or smooth the noise before using the table",
-            LawError::Overlap { .. } => "the overlap is the part of a step that decoding and prefill share",
-        }
-    }
-}
-
 impl StepLaw {
     /// Length of a step of this shape, and for how long that line goes on. O(1); O(log knots) for tables.
     ///
     /// Exact: for all `i < steps`, `line.step(i)` equals `line.step(0)` of the plan for the shape whose
     /// `context_tokens` is `i * decodes` larger.
+    ///
+    /// # Panics
+    /// When the shape is empty, contradicts itself, or exceeds the [`LawBounds`] the law was compiled for: a broken
+    /// invariant of the engine.
     #[inline]
     pub fn plan(&self, shape: &StepShape) -> StepPlan {
-        self.check(shape);
+        if shape.prefill_tokens > 0 {
+            return self.plan_prefill(shape);
+        }
+        let most = &self.most;
+        let inside = (shape.sequences == shape.decodes)
+            & (shape.decodes.wrapping_sub(1) < most.sequences)
+            & (shape.context_tokens <= most.context_tokens);
+        assert!(inside, "decode step {shape:?} is empty, or larger than the law was compiled for: {most:?}");
         if let Some(table) = &self.table {
-            return table.plan(shape, self.quantum_fs);
+            return table.plan_decode(shape, self.quantum_fs);
         }
         let t = &self.terms;
+        let decodes = u64::from(shape.decodes);
+        let roof = self.weights_read(decodes).max(t.decode_roof * decodes);
+        let a = t.base + t.decode * decodes + t.per_context_token * shape.context_tokens + roof;
+        let line = StepLine { a, b: t.per_context_token * decodes, quantum_fs: self.quantum_fs };
+        StepPlan { line, steps: u64::MAX, outside_range: false }
+    }
+
+    /// [`StepLaw::plan`] for a step that processes prompt tokens.
+    fn plan_prefill(&self, shape: &StepShape) -> StepPlan {
+        let most = &self.most;
         let (sequences, decodes) = (u64::from(shape.sequences), u64::from(shape.decodes));
         let prefill = u64::from(shape.prefill_tokens);
         let tokens = prefill + decodes;
-        let read = self.weights_read[(tokens as usize).min(self.weights_read.len() - 1)];
-        let roof = read.max(t.per_roof_token * tokens + t.per_roof_sequence * sequences);
-        let decode = t.base
+        let inside = (shape.decodes < shape.sequences)
+            & (shape.sequences <= most.sequences)
+            & (tokens <= u64::from(most.tokens))
+            & (shape.context_tokens <= most.context_tokens)
+            & (shape.prefill_context <= most.context_tokens)
+            & (shape.prefill_attention <= most.attention);
+        assert!(inside, "prefill step {shape:?} is larger than the law was compiled for: {most:?}");
+        if let Some(table) = &self.table {
+            return table.plan_prefill(shape, self.quantum_fs);
+        }
+        let t = &self.terms;
+        let roof = self.weights_read(tokens).max(t.per_roof_token * tokens + t.per_roof_sequence * sequences);
+        let a = t.base
             + t.per_sequence * sequences
+            + t.per_prefill_token * prefill
             + t.per_decode * decodes
             + t.per_context_token * shape.context_tokens
-            + roof;
-        let line = |a| StepLine { a, b: t.per_context_token * decodes, quantum_fs: self.quantum_fs };
-        if prefill == 0 {
-            return StepPlan { line: line(decode), steps: u64::MAX, outside_range: false };
-        }
-        let a = decode
-            + t.per_prefill_token * prefill
             + t.per_prefill_context_token * shape.prefill_context
-            + (t.per_attention_1024 * shape.prefill_attention).div_ceil(1024);
-        StepPlan { line: line(a), steps: 1, outside_range: false }
+            + t.per_attention * shape.prefill_attention
+            + roof;
+        let line = StepLine { a, b: 0, quantum_fs: self.quantum_fs };
+        StepPlan { line, steps: 1, outside_range: false }
+    }
+
+    /// Femtoseconds to read the weights that `tokens` tokens touch.
+    #[inline]
+    fn weights_read(&self, tokens: u64) -> u64 {
+        self.weights_read[(tokens as usize).min(self.weights_read.len() - 1)]
     }
 
     /// Smallest unit of a step's length.
@@ -288,29 +195,17 @@ impl StepLaw {
         self.table.is_some()
     }
 
-    /// An empty shape, or one beyond the bounds of the overflow proof, is a broken invariant of the engine.
-    #[inline]
-    fn check(&self, shape: &StepShape) {
-        let most = &self.most;
-        let tokens = u64::from(shape.prefill_tokens) + u64::from(shape.decodes);
-        let inside = (shape.sequences <= most.sequences)
-            & (shape.decodes <= shape.sequences)
-            & (tokens.wrapping_sub(1) < u64::from(most.tokens))
-            & (shape.context_tokens <= most.context_tokens)
-            & (shape.prefill_context <= most.context_tokens)
-            & (shape.prefill_attention <= most.attention);
-        assert!(inside, "step {shape:?} is empty, or larger than the law was compiled for: {most:?}");
-    }
-
     /// Puts the parts together and proves that time advances and that nothing overflows.
     fn compile(
-        terms: Terms,
+        mut terms: Terms,
         weights_read: Vec<u64>,
         quantum: Span,
         bounds: &LawBounds,
     ) -> Result<StepLaw, LawError> {
         let quantum_fs = quantum_fs(quantum)?;
         let most = Most::of(bounds)?;
+        terms.decode = terms.per_sequence.saturating_add(terms.per_decode);
+        terms.decode_roof = terms.per_roof_token.saturating_add(terms.per_roof_sequence);
         let law = StepLaw { terms, weights_read: weights_read.into(), table: None, quantum_fs, most };
         let shortest_fs = law.shortest();
         if shortest_fs < quantum_fs {
@@ -323,10 +218,9 @@ impl StepLaw {
     /// Length of the shortest step: one token of one sequence, saturating. Every term grows with the shape.
     fn shortest(&self) -> u64 {
         let t = &self.terms;
-        let read = self.weights_read[1.min(self.weights_read.len() - 1)];
-        let roof = read.max(t.per_roof_token.saturating_add(t.per_roof_sequence));
+        let roof = self.weights_read(1).max(t.decode_roof);
         let decode = t.per_decode.saturating_add(t.per_context_token);
-        let prefill = t.per_prefill_token.saturating_add(t.per_attention_1024.div_ceil(1024));
+        let prefill = t.per_prefill_token.saturating_add(t.per_attention);
         t.base.saturating_add(t.per_sequence).saturating_add(roof).saturating_add(decode.min(prefill))
     }
 
@@ -334,7 +228,8 @@ impl StepLaw {
     fn longest(&self) -> u128 {
         let (t, most) = (&self.terms, &self.most);
         let of = |per: u64, count: u64| u128::from(per) * u128::from(count);
-        let (sequences, tokens) = (u64::from(most.sequences), u64::from(most.tokens));
+        // A step that only decodes is bounded by its sequences, whatever the token budget.
+        let (sequences, tokens) = (u64::from(most.sequences), u64::from(most.tokens.max(most.sequences)));
         let read = self.weights_read.iter().copied().max().unwrap_or(0);
         of(t.base, 1)
             + of(t.per_sequence, sequences)
@@ -342,8 +237,7 @@ impl StepLaw {
             + of(t.per_decode, sequences)
             + of(t.per_context_token, most.context_tokens)
             + of(t.per_prefill_context_token, most.context_tokens)
-            // Not divided by 1024: the product itself must fit.
-            + of(t.per_attention_1024, most.attention)
+            + of(t.per_attention, most.attention)
             + of(read, 1)
             + of(t.per_roof_token, tokens)
             + of(t.per_roof_sequence, sequences)

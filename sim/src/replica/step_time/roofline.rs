@@ -44,7 +44,7 @@ impl StepLaw {
         }
         let rates = Rates::of(placement, calibration);
         let terms = terms(placement, calibration, &rates)?;
-        let weights_read = weights_read(placement, &rates, bounds.tokens)?;
+        let weights_read = weights_read(placement, &rates, bounds.tokens.max(bounds.sequences))?;
         StepLaw::compile(terms, weights_read, quantum, bounds)
     }
 }
@@ -96,23 +96,24 @@ fn terms(placement: &Placement, calibration: &Calibration, rates: &Rates) -> Res
     let base =
         layers * calibration.per_layer_us + calibration.per_step_us + exchanges * calibration.all_reduce_us;
     Ok(Terms {
-        base: femtos("per_step_us", base * 1e-6, 1.0)?,
-        per_sequence: femtos("per_sequence_us", calibration.per_sequence_us * 1e-6 + window_read, 1.0)?,
-        per_prefill_token: femtos("prompt token", exchange_per_token + window * prefill_pair, 1.0)?,
-        per_decode: femtos("decoded token", exchange_per_token + window * decode_pair, 1.0)?,
-        per_context_token: femtos("context token", kv_read.max(full_layers * decode_pair), 1.0)?,
-        per_prefill_context_token: femtos("cached prompt token", kv_read, 1.0)?,
+        base: femtos("per_step_us", base * 1e-6)?,
+        per_sequence: femtos("per_sequence_us", calibration.per_sequence_us * 1e-6 + window_read)?,
+        per_prefill_token: femtos("prompt token", exchange_per_token + window * prefill_pair)?,
+        per_decode: femtos("decoded token", exchange_per_token + window * decode_pair)?,
+        per_context_token: femtos("context token", kv_read.max(full_layers * decode_pair))?,
+        per_prefill_context_token: femtos("cached prompt token", kv_read)?,
         // The shape counts twice the (query, key) pairs.
-        per_attention_1024: femtos("attention", full_layers * prefill_pair / 2.0, 1024.0)?,
-        per_roof_token: femtos("token", placement.flops_per_token() / rates.flops, 1.0)?,
-        per_roof_sequence: femtos("sequence", placement.flops_per_sequence() / rates.head_flops, 1.0)?,
+        per_attention: femtos("attention", full_layers * prefill_pair / 2.0)?,
+        per_roof_token: femtos("token", placement.flops_per_token() / rates.flops)?,
+        per_roof_sequence: femtos("sequence", placement.flops_per_sequence() / rates.head_flops)?,
+        ..Terms::default()
     })
 }
 
 /// Time to read the weights that 0, 1, 2, ... tokens touch, until further tokens touch no more.
 fn weights_read(placement: &Placement, rates: &Rates, tokens: u32) -> Result<Vec<u64>, LawError> {
     let read =
-        |untouched: f64| femtos("weights", placement.weight_bytes_read(untouched) / rates.weight_bytes, 1.0);
+        |untouched: f64| femtos("weights", placement.weight_bytes_read(untouched) / rates.weight_bytes);
     let Some(moe) = placement.model().moe else {
         return Ok(vec![read(0.0)?]);
     };
@@ -127,12 +128,12 @@ fn weights_read(placement: &Placement, rates: &Rates, tokens: u32) -> Result<Vec
     Ok(times)
 }
 
-/// Seconds as units of `1/per_femto` femtoseconds, rounded up.
-fn femtos(name: &'static str, seconds: f64, per_femto: f64) -> Result<u64, LawError> {
-    let units = (seconds * FEMTOS_PER_SEC as f64 * per_femto).ceil();
+/// Seconds as femtoseconds, rounded up.
+fn femtos(name: &'static str, seconds: f64) -> Result<u64, LawError> {
+    let fs = (seconds * FEMTOS_PER_SEC as f64).ceil();
     // NaN fails both comparisons.
-    if units >= 0.0 && units < (u64::MAX / 2) as f64 {
-        Ok(units as u64)
+    if fs >= 0.0 && fs < (u64::MAX / 2) as f64 {
+        Ok(fs as u64)
     } else {
         Err(LawError::Coefficient { name, value: seconds })
     }

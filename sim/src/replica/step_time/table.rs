@@ -72,32 +72,34 @@ impl StepLaw {
 }
 
 impl TableLaw {
-    /// The plan for a step; see [`StepLaw::plan`]. O(log knots).
-    pub(super) fn plan(&self, shape: &StepShape, quantum_fs: u64) -> StepPlan {
-        let line = |a, b| StepLine { a, b, quantum_fs };
-        if shape.decodes == 0 {
-            let (a, outside_range) = self.prefill(shape);
-            return StepPlan { line: line(a, 0), steps: 1, outside_range };
-        }
+    /// The plan for a step that only decodes; see [`StepLaw::plan`]. O(log knots).
+    pub(super) fn plan_decode(&self, shape: &StepShape, quantum_fs: u64) -> StepPlan {
+        let decodes = u64::from(shape.decodes);
         let curve = self.decode.curve(shape.decodes as usize - 1);
         let at = position(curve, shape.context_tokens);
         let segment = &curve[at];
-        let a = segment.at(shape.context_tokens);
-        if shape.prefill_tokens > 0 {
-            let (prefill, outside) = self.prefill(shape);
-            let a = a + prefill - self.overlap_fs;
-            return StepPlan { line: line(a, 0), steps: 1, outside_range: outside | segment.outside };
-        }
-        let decodes = u64::from(shape.decodes);
         let steps =
             curve.get(at + 1).map_or(u64::MAX, |next| (next.from - shape.context_tokens).div_ceil(decodes));
-        StepPlan { line: line(a, segment.slope_fs * decodes), steps, outside_range: segment.outside }
+        let line =
+            StepLine { a: segment.at(shape.context_tokens), b: segment.slope_fs * decodes, quantum_fs };
+        StepPlan { line, steps, outside_range: segment.outside }
+    }
+
+    /// The plan for a step that processes prompt tokens, with or without decodes. O(log sizes + log knots).
+    pub(super) fn plan_prefill(&self, shape: &StepShape, quantum_fs: u64) -> StepPlan {
+        let (mut a, mut outside_range) = self.prefill(shape);
+        if shape.decodes > 0 {
+            let (decode, outside) = self.decode.at(shape.decodes as usize - 1, shape.context_tokens);
+            a += decode - self.overlap_fs;
+            outside_range |= outside;
+        }
+        StepPlan { line: StepLine { a, b: 0, quantum_fs }, steps: 1, outside_range }
     }
 
     /// Time of the prompt tokens of a step, and whether it was never measured.
     fn prefill(&self, shape: &StepShape) -> (u64, bool) {
         let tokens = u64::from(shape.prefill_tokens);
-        let chunks = u64::from(shape.sequences - shape.decodes).max(1);
+        let chunks = u64::from(shape.sequences - shape.decodes);
         // Sum of chunk * (2 * start + chunk), solved for the mean start of equal chunks: exact for a single one.
         let start = (shape.prefill_attention / tokens).saturating_sub(tokens / chunks) / 2;
         let sizes = &self.prefill_sizes;
@@ -150,7 +152,7 @@ impl TableLaw {
         })
     }
 
-    /// An upper bound of every sum that [`TableLaw::plan`] forms, without overflow.
+    /// An upper bound of every sum that a plan forms, without overflow.
     fn longest(&self, most: &Most, bounds: &LawBounds) -> u128 {
         let decode = self.decode.most(most.context_tokens);
         let prefill = self.prefill.most(u64::from(bounds.sequence_tokens));

@@ -14,7 +14,7 @@ mod number;
 mod rows;
 mod table;
 
-pub(crate) use clients::{Client, Clients, Family, WINDOW};
+pub(crate) use clients::{Client, Clients, Family, WINDOW, Window};
 pub use error::{Problem, TraceError};
 pub use number::TOKENS_MOST;
 pub use rows::{Row, Rows};

@@ -1,0 +1,27 @@
+//! The gateway in front of a pool: who is let in, who waits, and which replica is next.
+//!
+//! It sees [`RequestHead`]s and loads, never what a model will say. It schedules nothing and calls no replica: the
+//! hub asks, and acts on the answer.
+
+pub mod queue;
+pub mod router;
+
+use crate::request::{Refusal, RequestHead};
+use crate::scenario::{Engine, Pool};
+
+/// Whether a request can be served by a pool at all.
+///
+/// A prompt that leaves no room for one token of output does not fit; a declared `max_tokens` must fit beside it.
+pub fn fits(head: &RequestHead, pool: &Pool) -> Result<(), Refusal> {
+    let Engine::Llm(engine) = &pool.engine else { return Ok(()) };
+    let declared = u64::from(head.prompt_tokens) + u64::from(head.max_tokens.unwrap_or(1).max(1));
+    if declared > u64::from(engine.context_tokens) { Err(Refusal::ContextLength) } else { Ok(()) }
+}
+
+/// Output tokens that a request will produce: its draw, cut where the model's context ends.
+pub fn clip_output(head: &RequestHead, drawn: u32, pool: &Pool) -> u32 {
+    match &pool.engine {
+        Engine::Llm(engine) => drawn.min(engine.context_tokens - head.prompt_tokens).max(1),
+        Engine::Slots(_) => drawn.max(1),
+    }
+}

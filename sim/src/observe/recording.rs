@@ -1,0 +1,377 @@
+//! What one run, or several merged ones, left behind: counters, latencies, budgets, timelines.
+//!
+//! Everything is an integer sum or a histogram, so that merging replications gives the same bits in any order.
+
+use crate::observe::hist::Latency;
+use crate::observe::timeline::{Bin, Timeline};
+use crate::request::{Budget, Outcome, Refusal};
+use crate::scenario::{Measure, Metric};
+use crate::time::Span;
+
+/// Results of one or more replications of a scenario.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    /// Replications in it.
+    pub replications: u64,
+    /// Requests that arrived before this are not counted.
+    pub warmup: Span,
+    /// Arrivals stopped here.
+    pub horizon: Span,
+    /// When the longest replication ended.
+    pub ended: Span,
+    /// By workload, in the scenario's order.
+    pub workloads: Vec<WorkloadRecord>,
+    /// By pool, in the scenario's order.
+    pub pools: Vec<PoolRecord>,
+}
+
+/// Results of one workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadRecord {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Index of the pool that serves it.
+    pub pool: usize,
+    /// Counted requests: those that arrived from the warm-up's end to the horizon.
+    pub offered: u64,
+    /// How they ended, by [`Outcome`]; sums to `offered`.
+    pub outcomes: [u64; Outcome::ALL.len()],
+    /// Why they were refused, by [`Refusal`]; sums to the refused.
+    pub refusals: [u64; Refusal::ALL.len()],
+    /// Latencies, by [`Metric`].
+    pub latency: [Latency; Metric::ALL.len()],
+    /// Where the time of the completed ones went.
+    pub budget: BudgetSums,
+    /// Counted requests that completed and met every objective.
+    pub met: u64,
+    /// Requests that completed inside the counted window, whenever they arrived.
+    pub completed_inside: u64,
+    /// Those of them that met every objective.
+    pub met_inside: u64,
+    /// Output tokens that came out inside the counted window, whenever their request arrived.
+    pub tokens_inside: u64,
+    /// Prompt tokens of counted requests.
+    pub prompt_tokens: u64,
+    /// Prompt tokens of counted requests that were found in a prefix cache.
+    pub cached_tokens: u64,
+    /// Output tokens that counted requests received.
+    pub output_tokens: u64,
+    /// Preemptions that counted requests suffered.
+    pub preemptions: u64,
+    /// By tenant.
+    pub tenants: Vec<TenantRecord>,
+}
+
+/// Counters of one tenant of a workload; counted requests only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TenantRecord {
+    /// Requests.
+    pub offered: u64,
+    /// How they ended, by [`Outcome`].
+    pub outcomes: [u64; Outcome::ALL.len()],
+    /// Requests that completed and met every objective.
+    pub met: u64,
+    /// Prompt tokens.
+    pub prompt_tokens: u64,
+    /// Output tokens received.
+    pub output_tokens: u64,
+}
+
+/// Sums of latency budgets, nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BudgetSums {
+    /// Waiting in the gateway's queue.
+    pub gateway_queue: u128,
+    /// Waiting on the replica before the first step.
+    pub engine_queue: u128,
+    /// From the first step to the first token, preemption excluded.
+    pub prefill: u128,
+    /// From the first token to the end, preemption excluded.
+    pub decode: u128,
+    /// Lost to preemption.
+    pub preemption: u128,
+}
+
+impl BudgetSums {
+    /// Names of the parts, in the order of [`BudgetSums::parts`].
+    pub const NAMES: [&'static str; 5] = ["gateway-queue", "engine-queue", "prefill", "decode", "preemption"];
+
+    /// The parts, in the order a request meets them.
+    pub fn parts(&self) -> [u128; 5] {
+        [self.gateway_queue, self.engine_queue, self.prefill, self.decode, self.preemption]
+    }
+
+    /// Sum of the parts: the sum of the end-to-end latencies.
+    pub fn total(&self) -> u128 {
+        self.parts().iter().sum()
+    }
+
+    pub(crate) fn add(&mut self, budget: &Budget) {
+        self.gateway_queue += u128::from(budget.gateway_queue.as_nanos());
+        self.engine_queue += u128::from(budget.engine_queue.as_nanos());
+        self.prefill += u128::from(budget.prefill.as_nanos());
+        self.decode += u128::from(budget.decode.as_nanos());
+        self.preemption += u128::from(budget.preemption.as_nanos());
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, other: &BudgetSums) {
+        self.gateway_queue += other.gateway_queue;
+        self.engine_queue += other.engine_queue;
+        self.prefill += other.prefill;
+        self.decode += other.decode;
+        self.preemption += other.preemption;
+    }
+}
+
+/// Results of one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolRecord {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Replicas of an `llm` pool, servers of a `slots` pool: what can be busy at once.
+    pub workers: u64,
+    /// Worker time spent working inside the counted window, nanoseconds.
+    pub busy_inside_ns: u128,
+    /// Steps taken over the whole run (services, on a `slots` pool).
+    pub steps: u64,
+    /// Steps of the whole run whose shape lay outside the range in which the step law was measured.
+    pub outside_range: u64,
+    /// Bin by bin.
+    pub timeline: Timeline,
+}
+
+/// A figure of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolMeasure {
+    /// Busy time inside the counted window divided by the time its replicas (or servers) had.
+    Utilization,
+    /// Running requests divided by the sequence slots (or servers), mean over the counted bins' ends.
+    BatchOccupancy,
+    /// KV blocks in use divided by those there are, mean over the counted bins' ends.
+    KvOccupancy,
+    /// Requests in the gateway's queue, mean over the counted bins' ends.
+    GatewayQueue,
+    /// Requests waiting on replicas, mean over the counted bins' ends.
+    EngineQueue,
+}
+
+impl PoolMeasure {
+    /// All of them, in table order.
+    pub const ALL: [PoolMeasure; 5] = [
+        PoolMeasure::Utilization,
+        PoolMeasure::BatchOccupancy,
+        PoolMeasure::KvOccupancy,
+        PoolMeasure::GatewayQueue,
+        PoolMeasure::EngineQueue,
+    ];
+
+    /// The name used in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            PoolMeasure::Utilization => "utilization",
+            PoolMeasure::BatchOccupancy => "batch occupancy",
+            PoolMeasure::KvOccupancy => "kv occupancy",
+            PoolMeasure::GatewayQueue => "gateway queue",
+            PoolMeasure::EngineQueue => "engine queue",
+        }
+    }
+}
+
+/// A question to a recording; every figure of a report is the answer to one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Asked {
+    /// A figure of a workload, or of all together.
+    Workload(Option<usize>, Measure),
+    /// The mean of a part of a workload's latency budget, nanoseconds; parts as in [`BudgetSums::NAMES`].
+    Budget(usize, usize),
+    /// A figure of a pool.
+    Pool(usize, PoolMeasure),
+}
+
+/// A figure and the number of samples it rests on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// The figure: nanoseconds for latencies, a share in 0..=1, a rate per second.
+    pub value: f64,
+    /// Samples it was computed from: requests, gaps or tokens; steps for utilization.
+    pub samples: u64,
+}
+
+impl WorkloadRecord {
+    /// The latency `metric`.
+    pub fn latency(&self, metric: Metric) -> &Latency {
+        &self.latency[metric as usize]
+    }
+
+    /// How many counted requests ended as `outcome`.
+    pub fn outcome(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
+    }
+
+    /// Adds another replication of the same workload.
+    fn merge(&mut self, other: &WorkloadRecord) {
+        assert_eq!(self.name, other.name, "recordings of different scenarios cannot be merged");
+        self.offered += other.offered;
+        add_each(&mut self.outcomes, &other.outcomes);
+        add_each(&mut self.refusals, &other.refusals);
+        for (mine, theirs) in self.latency.iter_mut().zip(&other.latency) {
+            mine.merge(theirs);
+        }
+        self.budget.merge(&other.budget);
+        self.met += other.met;
+        self.completed_inside += other.completed_inside;
+        self.met_inside += other.met_inside;
+        self.tokens_inside += other.tokens_inside;
+        self.prompt_tokens += other.prompt_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.output_tokens += other.output_tokens;
+        self.preemptions += other.preemptions;
+        for (mine, theirs) in self.tenants.iter_mut().zip(&other.tenants) {
+            mine.offered += theirs.offered;
+            add_each(&mut mine.outcomes, &theirs.outcomes);
+            mine.met += theirs.met;
+            mine.prompt_tokens += theirs.prompt_tokens;
+            mine.output_tokens += theirs.output_tokens;
+        }
+    }
+}
+
+fn add_each<const N: usize>(mine: &mut [u64; N], theirs: &[u64; N]) {
+    for (a, b) in mine.iter_mut().zip(theirs) {
+        *a += b;
+    }
+}
+
+impl Recording {
+    /// Counted time of one replication: from the end of the warm-up to the horizon.
+    pub fn counted(&self) -> Span {
+        self.horizon - self.warmup
+    }
+
+    /// Adds another replication (or several) of the same scenario. Exact, in any order and any grouping.
+    ///
+    /// Panics when the recordings are of different scenarios.
+    pub fn merge(&mut self, other: &Recording) {
+        assert_eq!(
+            (self.warmup, self.horizon, self.workloads.len(), self.pools.len()),
+            (other.warmup, other.horizon, other.workloads.len(), other.pools.len()),
+            "recordings of different scenarios cannot be merged"
+        );
+        self.replications += other.replications;
+        self.ended = self.ended.max(other.ended);
+        for (mine, theirs) in self.workloads.iter_mut().zip(&other.workloads) {
+            mine.merge(theirs);
+        }
+        for (mine, theirs) in self.pools.iter_mut().zip(&other.pools) {
+            mine.busy_inside_ns += theirs.busy_inside_ns;
+            mine.steps += theirs.steps;
+            mine.outside_range += theirs.outside_range;
+            mine.timeline.merge(&theirs.timeline);
+        }
+    }
+
+    /// The answer to `asked`; `None` when it has no sample.
+    pub fn answer(&self, asked: &Asked) -> Option<Reading> {
+        match *asked {
+            Asked::Workload(workload, ref measure) => self.reading(workload, measure),
+            Asked::Budget(workload, part) => {
+                let workload = self.workloads.get(workload)?;
+                let samples = workload.latency(Metric::E2e).count();
+                let sum = *workload.budget.parts().get(part)?;
+                (samples > 0).then(|| Reading { value: sum as f64 / samples as f64, samples })
+            }
+            Asked::Pool(pool, measure) => self.pool_reading(self.pools.get(pool)?, measure),
+        }
+    }
+
+    fn pool_reading(&self, pool: &PoolRecord, measure: PoolMeasure) -> Option<Reading> {
+        let bins = self.counted_bins(pool);
+        let sum = |count: fn(&Bin) -> u64| bins.iter().map(count).sum::<u64>();
+        let samples = sum(|bin| bin.samples);
+        let ratio = |part: u64, whole: u64| {
+            (whole > 0).then(|| Reading { value: part as f64 / whole as f64, samples })
+        };
+        match measure {
+            PoolMeasure::Utilization => self.utilization(std::slice::from_ref(pool)),
+            PoolMeasure::BatchOccupancy => ratio(sum(|bin| bin.running), sum(|bin| bin.slots_total)),
+            PoolMeasure::KvOccupancy => ratio(sum(|bin| bin.kv_blocks_used), sum(|bin| bin.kv_blocks_total)),
+            PoolMeasure::GatewayQueue => ratio(sum(|bin| bin.gateway_queue), samples),
+            PoolMeasure::EngineQueue => ratio(sum(|bin| bin.waiting), samples),
+        }
+    }
+
+    /// The bins of `pool` whose ends lie in the counted window, after the warm-up and no later than the horizon.
+    fn counted_bins<'a>(&self, pool: &'a PoolRecord) -> &'a [Bin] {
+        let width = pool.timeline.width().as_nanos();
+        let first = (self.warmup.as_nanos() / width) as usize;
+        let last = (self.horizon.as_nanos() / width) as usize;
+        pool.timeline.bins().get(first..last).unwrap_or_default()
+    }
+
+    /// The figure `measure` of `workload`, or of all workloads together; `None` when it has no sample.
+    ///
+    /// Shares are of the requests that arrived in the counted window. Rates count what happened inside the window,
+    /// whenever the request arrived, so that work drained after the horizon never inflates them.
+    pub fn reading(&self, workload: Option<usize>, measure: &Measure) -> Option<Reading> {
+        let chosen = match workload {
+            Some(index) => std::slice::from_ref(self.workloads.get(index)?),
+            None => &self.workloads[..],
+        };
+        let sum = |count: fn(&WorkloadRecord) -> u64| chosen.iter().map(count).sum::<u64>();
+        let share = |count: u64| {
+            let offered = sum(|w| w.offered);
+            (offered > 0).then(|| Reading { value: count as f64 / offered as f64, samples: offered })
+        };
+        let seconds = self.counted().as_secs_f64() * self.replications as f64;
+        let rate = |count: u64, samples: u64| {
+            (seconds > 0.0).then(|| Reading { value: count as f64 / seconds, samples })
+        };
+        match *measure {
+            Measure::Quantile(metric, quantile) => {
+                let latency = pooled(chosen, metric)?;
+                let value = latency.quantile_ns(quantile)? as f64;
+                Some(Reading { value, samples: latency.count() })
+            }
+            Measure::Mean(metric) => {
+                let count = chosen.iter().map(|w| w.latency(metric).count()).sum::<u64>();
+                let total = chosen.iter().map(|w| w.latency(metric).sum_ns()).sum::<u128>();
+                (count > 0).then(|| Reading { value: total as f64 / count as f64, samples: count })
+            }
+            Measure::Share(outcome) => share(chosen.iter().map(|w| w.outcome(outcome)).sum()),
+            Measure::GoodputShare => share(sum(|w| w.met)),
+            Measure::Throughput => rate(sum(|w| w.completed_inside), sum(|w| w.completed_inside)),
+            Measure::TokenThroughput => rate(sum(|w| w.tokens_inside), sum(|w| w.tokens_inside)),
+            Measure::GoodputRate => rate(sum(|w| w.met_inside), sum(|w| w.completed_inside)),
+            Measure::Utilization => {
+                let pools = match workload {
+                    Some(_) => std::slice::from_ref(&self.pools[chosen[0].pool]),
+                    None => &self.pools[..],
+                };
+                self.utilization(pools)
+            }
+        }
+    }
+
+    /// Busy time of `pools` inside the counted window divided by the time their workers had.
+    pub fn utilization(&self, pools: &[PoolRecord]) -> Option<Reading> {
+        let busy: u128 = pools.iter().map(|p| p.busy_inside_ns).sum();
+        let workers: u64 = pools.iter().map(|p| p.workers).sum();
+        let time =
+            u128::from(workers) * u128::from(self.counted().as_nanos()) * u128::from(self.replications);
+        (time > 0).then(|| Reading {
+            value: busy as f64 / time as f64,
+            samples: pools.iter().map(|p| p.steps).sum(),
+        })
+    }
+}
+
+/// The latency `metric` of all of `workloads` together; `None` when there is no workload.
+fn pooled(workloads: &[WorkloadRecord], metric: Metric) -> Option<std::borrow::Cow<'_, Latency>> {
+    let (first, rest) = workloads.split_first()?;
+    let mut all = std::borrow::Cow::Borrowed(first.latency(metric));
+    for other in rest {
+        all.to_mut().merge(other.latency(metric));
+    }
+    Some(all)
+}

@@ -1,0 +1,311 @@
+//! Facts without an engine, for tests: plausible requests on a coarse time grid, so that ties and boundaries happen.
+
+use crate::dist::Dist;
+use crate::observe::{GapRun, Observer, PoolSample, StepLine, StepRun};
+use crate::request::{Finished, Outcome, Prefix, Refusal, RequestHead};
+use crate::rng::{Purpose, Rng, stream};
+use crate::scenario::{
+    Arrivals, End, Engine, Lengths, Measure, Metric, Model, Objectives, Pool, Property, Queue, QueueOrder,
+    Replications, Route, Scenario, SlotsEngine, Tier, Workload,
+};
+use crate::time::{Span, Time};
+use rand::RngExt as _;
+
+/// One call of an [`Observer`].
+#[derive(Clone, Debug)]
+pub(crate) enum Fact {
+    Offered(Time, RequestHead),
+    Dispatched(Time, RequestHead, u16),
+    FirstToken(Time, u16, Span),
+    Gaps(GapRun),
+    Worked(StepRun),
+    Finished(Finished),
+    Sampled(Time, u16, PoolSample),
+}
+
+/// Tells `facts` to `observer`.
+pub(crate) fn tell(facts: &[Fact], observer: &mut impl Observer) {
+    for fact in facts {
+        match fact {
+            Fact::Offered(at, head) => observer.offered(*at, head),
+            Fact::Dispatched(at, head, pool) => observer.dispatched(*at, head, *pool, 0),
+            Fact::FirstToken(at, workload, ttft) => observer.first_token(*at, *workload, *ttft),
+            Fact::Gaps(run) => observer.gaps(run),
+            Fact::Worked(run) => observer.worked(run),
+            Fact::Finished(done) => observer.finished(done),
+            Fact::Sampled(at, pool, sample) => observer.sampled(*at, *pool, sample),
+        }
+    }
+}
+
+/// A scenario with two workloads on two pools; `slots` pools, so that it needs no step law.
+pub(crate) fn scenario() -> Scenario {
+    let constant = |value| Dist::constant(value).unwrap();
+    let pool = |name: &str, replicas| Pool {
+        name: name.to_owned(),
+        model: 0,
+        replicas,
+        gpus_per_replica: 1,
+        engine: Engine::Slots(SlotsEngine { servers: 1, service: constant(1.0) }),
+        route: Route::RoundRobin,
+        outstanding: None,
+        queue: Queue { most: None, wait: None, order: QueueOrder::Fifo },
+    };
+    let workload = |name: &str, pool, tenants, ttft, network| Workload {
+        name: name.to_owned(),
+        tier: 0,
+        pool,
+        tenants,
+        arrivals: Arrivals::Population { users: 1 },
+        lengths: Lengths::Independent { prompt: constant(100.0), output: constant(100.0) },
+        max_tokens: None,
+        sessions: None,
+        shared_prefix_tokens: 0,
+        patience: None,
+        network: Span::from_millis(network),
+        objectives: Objectives {
+            ttft: Some(Span::from_millis(ttft)),
+            tpot: Some(Span::from_millis(40)),
+            e2e: None,
+        },
+    };
+    Scenario {
+        name: "synthetic".to_owned(),
+        question:
+            "Do eight replicas keep the first token of chat under a second while agents share the gateway?"
+                .to_owned(),
+        variant: None,
+        horizon: Span::from_secs(600),
+        warmup: Span::from_secs(45),
+        end: End::Drain,
+        seed: 7,
+        replications: Replications { looks: vec![3] },
+        bin: Span::from_secs(10),
+        models: vec![Model { name: "llama-8b".to_owned(), context_tokens: 8192 }],
+        pools: vec![pool("h100", 8), pool("l40s", 4)],
+        tiers: vec![Tier { name: "standard".to_owned(), priority: 0, pools: vec![0, 1] }],
+        workloads: vec![workload("chat", 0, 3, 1000, 12), workload("agents", 1, 1, 3000, 2)],
+        properties: vec![Property {
+            name: "chat answers fast".to_owned(),
+            workload: Some(0),
+            measure: Measure::Quantile(Metric::Ttft, 0.99),
+            bound: crate::scenario::Bound::AtMost(1e9),
+        }],
+        caveats: vec!["pool `h100` uses an uncalibrated roofline".to_owned()],
+        hash: "5d41402abc4b2a76b9719d911017c592".to_owned(),
+    }
+}
+
+/// The facts of one run of `scenario` with `requests` requests, and when it ended.
+///
+/// Everything lies on a grid of `grid` nanoseconds: with a coarse one many facts fall exactly on boundaries.
+pub(crate) fn run(scenario: &Scenario, requests: u32, seed: u64, grid: u64) -> (Vec<Fact>, Time) {
+    let mut rng = stream(seed, Purpose::Arrival, 0, 0);
+    let mut facts = Vec::new();
+    let mut ended = Time::ZERO + scenario.horizon;
+    for index in 0..requests {
+        let last = request(scenario, &mut rng, u64::from(index), grid, &mut facts);
+        ended = ended.max(last);
+    }
+    for (pool, spec) in scenario.pools.iter().enumerate() {
+        for replica in 0..spec.replicas {
+            work(scenario, &mut rng, pool as u16, replica, grid, &mut facts);
+        }
+        let bins = (ended.as_nanos()).div_ceil(scenario.bin.as_nanos());
+        for bin in 1..=bins {
+            let at = Time::from_nanos(bin * scenario.bin.as_nanos()).min(ended);
+            facts.push(Fact::Sampled(at, pool as u16, state(&mut rng, at, scenario.horizon, spec.replicas)));
+        }
+    }
+    (facts, ended)
+}
+
+/// Boundaries in time order never crossed by a run before its last step.
+fn next_boundary(scenario: &Scenario, after: Time) -> Time {
+    let bin = scenario.bin.as_nanos();
+    let edge = Time::from_nanos((after.as_nanos() / bin + 1) * bin);
+    [Time::ZERO + scenario.warmup, Time::ZERO + scenario.horizon]
+        .into_iter()
+        .filter(|at| *at > after)
+        .fold(edge, Time::min)
+}
+
+fn gridded(seconds: f64, grid: u64) -> Span {
+    Span::from_nanos((seconds * 1e9 / grid as f64).round() as u64 * grid)
+}
+
+/// An exponential draw.
+fn exponential(rng: &mut Rng, mean: f64) -> f64 {
+    -mean * (1.0 - rng.random::<f64>()).ln()
+}
+
+/// How busy the synthetic world is at a time: a swell in the middle of the run.
+fn swell(at: Time, horizon: Span) -> f64 {
+    let x = at.as_secs_f64() / horizon.as_secs_f64();
+    0.35 + 0.65 * (-((x - 0.55) * 4.0).powi(2)).exp()
+}
+
+fn state(rng: &mut Rng, at: Time, horizon: Span, replicas: u16) -> PoolSample {
+    let load = if at <= Time::ZERO + horizon { swell(at, horizon) } else { 0.05 };
+    let noisy = |rng: &mut Rng, mean: f64| (mean * (0.7 + 0.6 * rng.random::<f64>())) as u32;
+    let slots = 64 * u64::from(replicas);
+    let running = noisy(rng, load * slots as f64 * 0.75);
+    PoolSample {
+        gateway_queue: noisy(rng, 40.0 * (load - 0.8).max(0.0)),
+        waiting: noisy(rng, 30.0 * (load - 0.5).max(0.0)),
+        running,
+        kv_blocks_used: u64::from(running) * 60,
+        kv_blocks_total: slots * 75,
+        slots_total: slots,
+    }
+}
+
+fn request(scenario: &Scenario, rng: &mut Rng, index: u64, grid: u64, facts: &mut Vec<Fact>) -> Time {
+    let workload = u16::from(rng.random::<f64>() < 0.3);
+    let spec = &scenario.workloads[usize::from(workload)];
+    let horizon = scenario.horizon.as_secs_f64();
+    let arrived = loop {
+        let at = Time::ZERO + gridded(rng.random::<f64>() * (horizon - 0.001), grid);
+        if rng.random::<f64>() < swell(at, scenario.horizon) && at < Time::ZERO + scenario.horizon {
+            break at;
+        }
+    };
+    let load = swell(arrived, scenario.horizon);
+    let head = RequestHead {
+        workload,
+        tenant: (rng.random::<f64>() * f64::from(spec.tenants)) as u32,
+        index,
+        prompt_tokens: 50 + exponential(rng, 900.0) as u32,
+        max_tokens: None,
+        session: index,
+        turn: 0,
+        prefix: Prefix::default(),
+    };
+    facts.push(Fact::Offered(arrived, head));
+    let mut done = Finished {
+        outcome: Outcome::Completed,
+        refusal: None,
+        head,
+        output_tokens: 1 + exponential(rng, if workload == 0 { 180.0 } else { 90.0 }) as u32,
+        generated: 0,
+        cached_tokens: head.prompt_tokens / 4,
+        preemptions: 0,
+        pool: spec.pool,
+        replica: None,
+        sent: arrived,
+        arrived,
+        dispatched: None,
+        scheduled: None,
+        first_token: None,
+        last_token: None,
+        ended: arrived,
+        preempted: Span::ZERO,
+        preempted_before_first: Span::ZERO,
+    };
+    if rng.random::<f64>() < 0.01 {
+        done.outcome = Outcome::Refused;
+        done.refusal = Some(Refusal::QueueFull);
+        facts.push(Fact::Finished(done));
+        return arrived;
+    }
+    let dispatched = arrived + gridded(exponential(rng, 0.25 * (load - 0.75).max(0.0)), grid);
+    facts.push(Fact::Dispatched(dispatched, head, spec.pool));
+    let scheduled = dispatched + gridded(exponential(rng, 0.05 * load), grid);
+    let prefill = f64::from(head.prompt_tokens) * 9e-5 * (1.0 + load);
+    let first = scheduled + gridded(0.012 + prefill, grid);
+    done.replica = Some(0);
+    (done.dispatched, done.scheduled, done.first_token) = (Some(dispatched), Some(scheduled), Some(first));
+    facts.push(Fact::FirstToken(first, workload, first - arrived));
+    let tokens = decode(scenario, rng, &done, load, grid, facts);
+    done.generated = done.output_tokens;
+    done.last_token = Some(tokens.0);
+    done.ended = tokens.0;
+    done.preempted = tokens.1;
+    done.preemptions = u32::from(!tokens.1.is_zero());
+    if rng.random::<f64>() < 0.02 {
+        done.outcome = Outcome::TimedOut;
+    }
+    facts.push(Fact::Finished(done));
+    done.ended
+}
+
+/// The tokens after the first, as runs cut at every boundary; the last instant and the time lost to a preemption.
+fn decode(
+    scenario: &Scenario,
+    rng: &mut Rng,
+    done: &Finished,
+    load: f64,
+    grid: u64,
+    facts: &mut Vec<Fact>,
+) -> (Time, Span) {
+    let mut now = done.first_token.unwrap();
+    let mut left = u64::from(done.output_tokens - 1);
+    let mut lost = Span::ZERO;
+    while left > 0 {
+        let base = (0.011 + 0.016 * load) * (0.85 + 0.4 * rng.random::<f64>().powi(3));
+        let line = StepLine {
+            a: (base * 1e15) as u64,
+            b: (rng.random::<f64>() * 6e9) as u64,
+            quantum_fs: grid * 1_000_000,
+        };
+        let pause =
+            if rng.random::<f64>() < 0.003 { gridded(0.4 * rng.random::<f64>(), grid) } else { Span::ZERO };
+        lost += pause;
+        let first = line.step(0) + pause;
+        let boundary = next_boundary(scenario, now + pause);
+        let most = 1 + (exponential(rng, 25.0) as u64).min(left - 1);
+        let (mut end, mut last_start, mut steps) = (now + first, now + first, 1);
+        // Half of the runs stop with the step that reaches the boundary, half with the step that passes it.
+        let lenient = rng.random::<bool>();
+        while steps < most && (end < boundary || (lenient && end == boundary && steps > 1)) {
+            last_start = end;
+            end += line.step(steps);
+            steps += 1;
+        }
+        facts.push(Fact::Gaps(GapRun {
+            workload: done.head.workload,
+            count: 1 + (rng.random::<f64>() * 3.0) as u32,
+            first,
+            steps,
+            line,
+            first_end: now + first,
+            last_start,
+            end,
+        }));
+        now = end;
+        left -= steps;
+    }
+    (now, lost)
+}
+
+/// Busy periods of one replica.
+fn work(scenario: &Scenario, rng: &mut Rng, pool: u16, replica: u16, grid: u64, facts: &mut Vec<Fact>) {
+    let mut now = Time::ZERO + gridded(exponential(rng, 0.5), grid);
+    while now < Time::ZERO + scenario.horizon {
+        let load = swell(now, scenario.horizon);
+        let step = gridded(0.012 + 0.016 * load, grid);
+        let boundary = next_boundary(scenario, now);
+        let most = 1 + exponential(rng, 200.0) as u64;
+        let (start, mut end, mut last_start, mut steps) = (now, now + step, now, 1);
+        while steps < most && end < boundary {
+            last_start = end;
+            end += step;
+            steps += 1;
+        }
+        let outside_range = u64::from(rng.random::<f64>() < 0.01);
+        facts.push(Fact::Worked(StepRun {
+            pool,
+            replica,
+            start,
+            last_start,
+            end,
+            steps,
+            busy: 1,
+            decodes: 8,
+            prefill_tokens: 0,
+            outside_range,
+        }));
+        let idle = exponential(rng, 2.0 * (1.0 - 0.95 * load).max(0.02));
+        now = end + gridded(idle, grid);
+    }
+}

@@ -1,0 +1,271 @@
+//! Which figures a result set has, and what is on them.
+
+use super::axis::Axis;
+use super::plot::{About, Look, Mark, Plot, Series, Shaded};
+use super::shape;
+use crate::results::figure::{Unit, count};
+use crate::results::{ResultSet, TimelineRow, WorkloadSummary};
+use crate::scenario::Metric;
+use hdrhistogram::Histogram;
+
+/// Every figure of `results`, or those of one latency.
+///
+/// Per workload and latency a histogram and a percentile plot, per workload the distribution functions, per pool the
+/// throughput, the queues and the load over time. What was never measured has no figure. The client's latency is
+/// drawn when it differs from the server's, or when asked for.
+pub fn figures(results: &ResultSet, only: Option<Metric>) -> Vec<Plot> {
+    let mut figures = Vec::new();
+    for workload in &results.summary.workloads {
+        let drawn = |metric: &Metric| match only {
+            Some(only) => *metric == only,
+            None => *metric != Metric::ClientE2e || workload.network_ns > 0,
+        };
+        let measured: Vec<(Metric, &Histogram<u64>)> = Metric::ALL
+            .into_iter()
+            .filter(drawn)
+            .filter_map(|metric| Some((metric, results.latency(&workload.name, metric)?)))
+            .filter(|(_, histogram)| !histogram.is_empty())
+            .collect();
+        for (metric, histogram) in &measured {
+            figures.push(histogram_plot(results, workload, *metric, histogram));
+            figures.push(percentile_plot(results, workload, *metric, histogram));
+        }
+        if !measured.is_empty() {
+            figures.push(distribution_plot(results, workload, &measured));
+        }
+    }
+    if only.is_none() {
+        for pool in &results.summary.pools {
+            let rows: Vec<&TimelineRow> =
+                results.timeline.iter().filter(|row| row.pool == pool.name).collect();
+            if !rows.is_empty() {
+                figures.extend(timeline_plots(results, &pool.name, &rows));
+            }
+        }
+    }
+    figures
+}
+
+/// What a latency is called in a title.
+pub(super) fn metric_title(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Ttft => "Time to first token",
+        Metric::Itl => "Inter-token latency",
+        Metric::Tpot => "Time per output token",
+        Metric::E2e => "End-to-end latency",
+        Metric::ClientE2e => "End-to-end latency at the client",
+    }
+}
+
+/// What the samples of a latency are.
+pub(super) fn sample_word(metric: Metric) -> &'static str {
+    if metric == Metric::Itl { "token gaps" } else { "requests" }
+}
+
+pub(super) fn caption(results: &ResultSet, what: &str) -> Vec<String> {
+    vec![results.summary.caption(), what.to_owned()]
+}
+
+fn objective(workload: &WorkloadSummary, metric: Metric) -> Option<Mark> {
+    let ns = *workload.objectives_ns.get(metric.name())? as f64;
+    Some(Mark { at: ns, label: format!("objective {}", Unit::Ns.show(ns)), bound: true })
+}
+
+fn histogram_plot(
+    results: &ResultSet,
+    workload: &WorkloadSummary,
+    metric: Metric,
+    histogram: &Histogram<u64>,
+) -> Plot {
+    let (least, most) = (histogram.min() as f64, histogram.max() as f64);
+    let outline = shape::outline(histogram, least, most);
+    let highest = outline.iter().map(|point| point.1).fold(0.0, f64::max);
+    let quantile = |quantile: f64, name: &str| {
+        let ns = histogram.value_at_quantile(quantile).min(histogram.max()) as f64;
+        Mark { at: ns, label: format!("{name} {}", Unit::Ns.show(ns)), bound: false }
+    };
+    let mut marks = vec![quantile(0.5, "p50"), quantile(0.99, "p99")];
+    let goal = objective(workload, metric);
+    // An objective far from every sample would squeeze the histogram into a corner.
+    let near = |mark: &Mark| mark.at >= least / 3.0 && mark.at <= most * 3.0;
+    let goal = goal.filter(near);
+    let (low, high) =
+        goal.iter().fold((least, most), |(low, high), mark| (low.min(mark.at), high.max(mark.at)));
+    marks.extend(goal);
+    Plot {
+        name: format!("{}-{}-histogram", workload.name, metric.name()),
+        about: About::Workload(workload.name.clone()),
+        title: format!("{} of {}", metric_title(metric), workload.name),
+        caption: caption(
+            results,
+            &format!("histogram of {} {}", count(histogram.len()), sample_word(metric)),
+        ),
+        x: Axis::log_duration(&format!("{} (log scale)", metric.name()), low, high),
+        y: Axis::share(format!("{} per bar", sample_word(metric)), highest),
+        series: vec![Series {
+            label: String::new(),
+            color: color(metric),
+            look: Look::Area,
+            points: outline,
+        }],
+        marks,
+        shaded: Vec::new(),
+        limits: Vec::new(),
+    }
+}
+
+fn percentile_plot(
+    results: &ResultSet,
+    workload: &WorkloadSummary,
+    metric: Metric,
+    histogram: &Histogram<u64>,
+) -> Plot {
+    let limits: Vec<Mark> = objective(workload, metric).into_iter().collect();
+    Plot {
+        name: format!("{}-{}-percentiles", workload.name, metric.name()),
+        about: About::Workload(workload.name.clone()),
+        title: format!("{} of {}, by percentile", metric_title(metric), workload.name),
+        caption: caption(
+            results,
+            &format!(
+                "{} {}; dotted where fewer than 10 lie beyond",
+                count(histogram.len()),
+                sample_word(metric)
+            ),
+        ),
+        x: Axis::tail(histogram.len()),
+        y: latency_axis(metric.name(), &[histogram]),
+        series: shape::tail_series(histogram, "", color(metric), Look::Solid),
+        marks: Vec::new(),
+        shaded: Vec::new(),
+        limits,
+    }
+}
+
+/// A linear axis, or a logarithmic one where the largest value would hide all others.
+pub(super) fn latency_axis(label: &str, histograms: &[&Histogram<u64>]) -> Axis {
+    let most = histograms.iter().map(|h| h.max()).max().unwrap_or(0) as f64;
+    let least = histograms.iter().map(|h| h.min()).min().unwrap_or(0) as f64;
+    let middle = histograms.iter().map(|h| h.value_at_quantile(0.5)).min().unwrap_or(0) as f64;
+    if most > 40.0 * middle.max(1.0) {
+        Axis::log_duration(&format!("{label} (log scale)"), least, most)
+    } else {
+        Axis::duration(label, most)
+    }
+}
+
+fn distribution_plot(
+    results: &ResultSet,
+    workload: &WorkloadSummary,
+    measured: &[(Metric, &Histogram<u64>)],
+) -> Plot {
+    let least = measured.iter().map(|(_, h)| h.min()).min().unwrap_or(0) as f64;
+    let most = measured.iter().map(|(_, h)| h.max()).max().unwrap_or(0) as f64;
+    let series = measured.iter().map(|(metric, histogram)| Series {
+        label: metric.name().to_owned(),
+        color: color(*metric),
+        look: Look::Solid,
+        points: shape::cumulative(histogram),
+    });
+    let only = if let [(metric, _)] = measured { format!("-{}", metric.name()) } else { String::new() };
+    let samples = measured.iter().map(|(metric, h)| format!("{} {}", metric.name(), count(h.len())));
+    Plot {
+        name: format!("{}{only}-cdf", workload.name),
+        about: About::Workload(workload.name.clone()),
+        title: format!("Latencies of {}, cumulative", workload.name),
+        caption: caption(results, &format!("samples: {}", samples.collect::<Vec<_>>().join(", "))),
+        x: Axis::log_duration("latency (log scale)", least, most),
+        y: Axis::whole("samples at most this long"),
+        series: series.collect(),
+        marks: Vec::new(),
+        shaded: Vec::new(),
+        limits: Vec::new(),
+    }
+}
+
+/// Each latency keeps its colour in every figure.
+pub(super) fn color(metric: Metric) -> usize {
+    match metric {
+        Metric::Ttft => 0,
+        Metric::Itl => 1,
+        Metric::Tpot => 2,
+        Metric::E2e => 3,
+        Metric::ClientE2e => 4,
+    }
+}
+
+fn timeline_plots(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> [Plot; 3] {
+    let provenance = &results.summary.provenance;
+    let width = provenance.bin_ns as f64 / 1e9;
+    let (warmup, horizon) = (provenance.warmup_ns as f64 / 1e9, provenance.horizon_ns as f64 / 1e9);
+    let until = rows.last().map_or(0.0, |row| row.start_s + width).max(horizon);
+    let mut shaded = Vec::new();
+    if warmup > 0.0 {
+        shaded.push(Shaded { from: 0.0, until: warmup, label: "warm-up" });
+    }
+    if until > horizon {
+        shaded.push(Shaded { from: horizon, until, label: "drain" });
+    }
+    let plot = |name: &str, title: &str, bin: &str, y: Axis, series: Vec<Series>| Plot {
+        name: format!("{pool}-{name}"),
+        about: About::Pool(pool.to_owned()),
+        title: format!("{title} of pool {pool}"),
+        caption: caption(results, bin),
+        x: Axis::time(until),
+        y,
+        series,
+        marks: Vec::new(),
+        shaded: shaded.clone(),
+        limits: Vec::new(),
+    };
+    let mean = if results.summary.replications() > 1 { ", mean over replications" } else { "" };
+    let bins = format!("bins of {}{mean}", Unit::Ns.show(provenance.bin_ns as f64));
+    // A flow belongs to the whole bin, a state to its end.
+    let flow = |label: &str, color, look, get: fn(&TimelineRow) -> f64| {
+        let at = |row: &&TimelineRow| (row.start_s + width / 2.0, get(row) / width);
+        Series { label: label.to_owned(), color, look, points: rows.iter().map(at).collect() }
+    };
+    let state = |label: &str, color, look, get: fn(&TimelineRow) -> Option<f64>| {
+        let at = |row: &&TimelineRow| Some((row.start_s + width, get(row)?));
+        Series { label: label.to_owned(), color, look, points: rows.iter().filter_map(at).collect() }
+    };
+    let rates = vec![
+        flow("offered", 1, Look::Solid, |row| row.offered),
+        flow("admitted", 3, Look::Solid, |row| row.admitted),
+        flow("completed", 0, Look::Solid, |row| row.completed),
+    ];
+    let queues = vec![
+        state("running", 0, Look::Area, |row| row.running),
+        state("waiting on replicas", 1, Look::Solid, |row| row.waiting),
+        state("gateway queue", 3, Look::Solid, |row| row.gateway_queue),
+    ];
+    let share =
+        |label: &str, color, get: fn(&TimelineRow) -> Option<f64>| state(label, color, Look::Solid, get);
+    let mut load = vec![
+        Series {
+            label: "utilization (busy time)".to_owned(),
+            color: 0,
+            look: Look::Solid,
+            points: rows.iter().map(|row| (row.start_s + width / 2.0, row.utilization)).collect(),
+        },
+        share("batch occupancy", 1, |row| row.batch_occupancy),
+        share("KV occupancy", 2, |row| row.kv_occupancy),
+    ];
+    load.retain(|series| !series.points.is_empty());
+    let most = |series: &[Series]| {
+        series.iter().flat_map(|series| &series.points).map(|point| point.1).fold(0.0, f64::max)
+    };
+    let (rate_axis, queue_axis) =
+        (Axis::count("requests/s", most(&rates)), Axis::count("requests", most(&queues)));
+    [
+        plot("throughput", "Throughput", &bins, rate_axis, rates),
+        plot(
+            "queues",
+            "Requests in queues and batches",
+            &format!("at the ends of {bins}"),
+            queue_axis,
+            queues,
+        ),
+        plot("load", "Load", &bins, Axis::whole("share of capacity"), load),
+    ]
+}

@@ -1,0 +1,343 @@
+//! One page with everything: readable offline, on paper, in light and in dark. No script.
+
+use super::canvas::Svg;
+use super::compare::{names, same_requests};
+use super::plot::{About, Plot};
+use super::{fonts, palette};
+use crate::results::figure::{Estimate, Unit, count};
+use crate::results::table::Table;
+use crate::results::{ResultSet, Summary, Verdict, WorkloadSummary};
+use minijinja::{Environment, Value, context};
+
+const REPORT: &str = include_str!("report.html");
+const COMPARE: &str = include_str!("compare.html");
+const STYLE: &str = include_str!("style.css");
+
+/// The report of one result set, with its figures.
+pub(super) fn report(results: &ResultSet, drawn: &[(Plot, Svg)]) -> String {
+    let summary = &results.summary;
+    let workloads: Vec<Value> = summary
+        .workloads
+        .iter()
+        .map(|workload| {
+            context! {
+                name => workload.name.clone(),
+                pool => workload.pool.clone(),
+                facts => facts(workload),
+                outcomes => outcomes(workload),
+                budget => budget(workload),
+                table => table(&summary.workload_table(workload)),
+                figures => figures_about(drawn, &About::Workload(workload.name.clone())),
+                notes => notes(workload),
+            }
+        })
+        .collect();
+    let pools: Vec<Value> = summary
+        .pools
+        .iter()
+        .zip(summary.pool_tables())
+        .map(|(pool, figures)| {
+            let steps = format!(
+                "{} steps; {} of them outside the measured range of the step law",
+                count(pool.steps),
+                count(pool.steps_outside_range)
+            );
+            context! {
+                name => pool.name.clone(),
+                facts => [format!("{} replicas of {}", count(pool.replicas), pool.model), gpus(pool.gpus), steps],
+                table => table(&figures),
+                figures => figures_about(drawn, &About::Pool(pool.name.clone())),
+            }
+        })
+        .collect();
+    let all = (!summary.all_workloads.is_empty())
+        .then(|| summary.workload_tables().pop().map(|all| table(&all)))
+        .flatten();
+    render(
+        REPORT,
+        context! {
+            style => style(),
+            title => summary.title(),
+            question => summary.question.clone(),
+            caption => summary.caption(),
+            interrupted => summary.interrupted,
+            verdict => overall(summary),
+            properties => summary.properties.iter().map(property).collect::<Vec<_>>(),
+            caveats => summary.caveats.clone(),
+            overview => table(&summary.overview_table()),
+            all => all,
+            workloads => workloads,
+            pools => pools,
+            provenance => provenance(summary),
+        },
+    )
+}
+
+/// The page of two result sets over each other.
+pub(super) fn compare(a: &ResultSet, b: &ResultSet, drawn: &[(Plot, Svg)]) -> String {
+    let [left, right] = names(&a.summary, &b.summary);
+    let tables: Vec<Value> = a
+        .summary
+        .workloads
+        .iter()
+        .filter_map(|workload| {
+            let other = b.summary.workloads.iter().find(|other| other.name == workload.name)?;
+            Some(context! {
+                name => workload.name.clone(),
+                table => table(&compare_table(workload, other, [&left, &right])),
+                figures => figures_about(drawn, &About::Workload(workload.name.clone())),
+            })
+        })
+        .collect();
+    let pools: Vec<Value> = drawn
+        .iter()
+        .filter(|(plot, _)| matches!(plot.about, About::Pool(_)))
+        .map(|(_, svg)| Value::from_safe_string(svg.inline()))
+        .collect();
+    render(
+        COMPARE,
+        context! {
+            style => style(),
+            names => vec![left.clone(), right.clone()],
+            same => a.summary.provenance.arrival_hash == b.summary.provenance.arrival_hash,
+            requests => same_requests(&a.summary, &b.summary),
+            captions => [a.summary.caption(), b.summary.caption()],
+            workloads => tables,
+            pools => pools,
+            provenance => [provenance(&a.summary), provenance(&b.summary)],
+        },
+    )
+}
+
+fn render(template: &str, values: Value) -> String {
+    let mut environment = Environment::new();
+    // The ending turns escaping on: names and questions come from scenario files.
+    environment.add_template("page.html", template).expect("the page's template is well formed");
+    let page = environment.get_template("page.html").expect("the template was just added");
+    page.render(values).expect("the page's template finds its values")
+}
+
+fn style() -> Value {
+    let font = |weight: u32, bytes: &[u8]| {
+        format!(
+            "@font-face{{font-family:\"Inter Report\";font-weight:{weight};\
+             src:url(data:font/ttf;base64,{}) format(\"truetype\")}}",
+            fonts::base64(bytes)
+        )
+    };
+    let inks = |dark: bool| -> String {
+        let pick = |ink: palette::Ink| palette::hex(if dark { ink.dark } else { ink.light });
+        let series = palette::SERIES.iter().enumerate().map(|(i, ink)| format!("--c{i}:{};", pick(*ink)));
+        let named = [
+            ("paper", palette::PAPER),
+            ("text", palette::TEXT),
+            ("soft", palette::SOFT),
+            ("line", palette::GRID),
+            ("shade", palette::SHADE),
+            ("bad", palette::LIMIT),
+        ];
+        named.iter().map(|(name, ink)| format!("--{name}:{};", pick(*ink))).chain(series).collect()
+    };
+    let css = format!(
+        "{}{}:root{{{}}}@media screen and (prefers-color-scheme:dark){{:root{{{}}}{}}}{STYLE}",
+        font(400, fonts::REGULAR),
+        font(600, fonts::SEMI_BOLD),
+        inks(false),
+        inks(true),
+        palette::dark_rules(".figure svg"),
+    );
+    Value::from_safe_string(css)
+}
+
+fn table(table: &Table) -> Value {
+    context! { title => table.title.clone(), head => table.head.clone(), rows => table.rows.clone() }
+}
+
+fn figures_about(drawn: &[(Plot, Svg)], about: &About) -> Vec<Value> {
+    let chosen = drawn.iter().filter(|(plot, _)| plot.about == *about);
+    chosen.map(|(_, svg)| Value::from_safe_string(svg.inline())).collect()
+}
+
+/// One word for the whole run.
+fn overall(summary: &Summary) -> Value {
+    let of = |verdict| summary.properties.iter().filter(|row| row.verdict == verdict).count();
+    let (all, bad, open) = (summary.properties.len(), of(Verdict::Violated), of(Verdict::Inconclusive));
+    let (class, text) = match (all, bad, open) {
+        (0, _, _) => ("none", "No property was asked of this run.".to_owned()),
+        (all, 0, 0) if all == 1 => ("holds", "The property holds.".to_owned()),
+        (all, 0, 0) => ("holds", format!("All {all} properties hold.")),
+        (all, 0, open) => {
+            ("inconclusive", format!("{open} of {all} properties are inconclusive, none is violated."))
+        }
+        (all, bad, _) => ("violated", format!("{bad} of {all} properties violated.")),
+    };
+    context! { class => class, text => text }
+}
+
+fn property(row: &crate::results::VerdictRow) -> Value {
+    let figure = row.as_figure();
+    context! {
+        name => row.property.clone(),
+        verdict => row.verdict.name(),
+        claim => format!("{}: {}", row.workload.as_deref().unwrap_or("all workloads"), row.claim_text()),
+        value => figure.value_text(),
+        interval => figure.interval_text(),
+        samples => figure.samples_text(),
+        confidence => Unit::Share.show(row.confidence),
+        reason => row.reason.clone(),
+    }
+}
+
+fn facts(workload: &WorkloadSummary) -> Vec<String> {
+    let mut facts = vec![
+        format!("{} requests counted", count(workload.offered)),
+        format!(
+            "{} prompt and {} output tokens",
+            count(workload.prompt_tokens),
+            count(workload.output_tokens)
+        ),
+    ];
+    if workload.cached_tokens > 0 {
+        let share = workload.cached_tokens as f64 / workload.prompt_tokens.max(1) as f64;
+        facts.push(format!("{} of the prompt tokens found in the prefix cache", Unit::Share.show(share)));
+    }
+    if workload.preemptions > 0 {
+        facts.push(format!("{} preemptions", count(workload.preemptions)));
+    }
+    if workload.tenants > 1 {
+        facts.push(format!("{} tenants (tenants.csv)", count(workload.tenants)));
+    }
+    if workload.network_ns > 0 {
+        let network = Unit::Ns.show(workload.network_ns as f64);
+        facts.push(format!("{network} network round trip, in client-e2e only"));
+    }
+    let goals = workload.objectives_ns.iter();
+    let goals: Vec<String> =
+        goals.map(|(name, ns)| format!("{name} <= {}", Unit::Ns.show(*ns as f64))).collect();
+    if !goals.is_empty() {
+        facts.push(format!("goodput means {}", goals.join(" and ")));
+    }
+    facts
+}
+
+fn gpus(gpus: u64) -> String {
+    match gpus {
+        0 => "no GPU named".to_owned(),
+        1 => "1 GPU".to_owned(),
+        gpus => format!("{} GPUs", count(gpus)),
+    }
+}
+
+/// What lay outside the histograms.
+fn notes(workload: &WorkloadSummary) -> Vec<String> {
+    let note = |(metric, out): (&String, &crate::results::OutOfRange)| {
+        format!(
+            "{metric}: {} below 1 us and {} above 48 h are counted in means and quantiles but not in the figures.",
+            count(out.below_1us),
+            count(out.above_48h)
+        )
+    };
+    workload.out_of_range.iter().map(note).collect()
+}
+
+/// How requests ended, as parts of a bar.
+fn outcomes(workload: &WorkloadSummary) -> Vec<Value> {
+    let share = |number: u64| number as f64 / workload.offered.max(1) as f64;
+    let order = crate::request::Outcome::ALL.map(|outcome| outcome.name());
+    order
+        .iter()
+        .filter_map(|name| Some((*name, *workload.outcomes.get(*name)?)))
+        .filter(|(_, number)| *number > 0)
+        .map(|(name, number)| part(name, share(number), outcome_color(name), count(number), String::new()))
+        .collect()
+}
+
+fn outcome_color(name: &str) -> usize {
+    match name {
+        "completed" => 0,
+        "refused" => 1,
+        "timed-out" => 3,
+        "expired" => 4,
+        "cancelled" => 5,
+        _ => 2,
+    }
+}
+
+/// Where the time went, as parts of a bar.
+fn budget(workload: &WorkloadSummary) -> Vec<Value> {
+    if workload.e2e_sum_ns == 0 {
+        return Vec::new();
+    }
+    let rows = workload.budget.iter().zip([3, 1, 4, 0, 2]);
+    rows.map(|(row, color)| {
+        let mean = row.mean.map_or_else(|| "-".to_owned(), |mean| Unit::Ns.show(mean.value));
+        let interval = match row.mean {
+            Some(Estimate { low: Some(low), high: Some(high), .. }) => Unit::Ns.show_range(low, high),
+            _ => "-".to_owned(),
+        };
+        part(&row.part, row.sum_ns as f64 / workload.e2e_sum_ns as f64, color, mean, interval)
+    })
+    .collect()
+}
+
+fn part(name: &str, share: f64, color: usize, value: String, interval: String) -> Value {
+    context! {
+        name => name.replace('-', " "),
+        width => format!("{:.4}", share * 100.0),
+        share => Unit::Share.show(share),
+        color => color,
+        value => value,
+        interval => interval,
+    }
+}
+
+fn provenance(summary: &Summary) -> Vec<(&'static str, String)> {
+    let provenance = &summary.provenance;
+    let time = |ns: u64| crate::time::Span::from_nanos(ns).to_string();
+    let seeds: Vec<String> = provenance.seeds.iter().map(u64::to_string).collect();
+    vec![
+        ("scenario", summary.title()),
+        ("scenario hash", provenance.scenario_hash.clone()),
+        ("arrival hash", provenance.arrival_hash.clone()),
+        ("tidegate", provenance.version.clone()),
+        ("target", provenance.target.clone()),
+        (
+            "arrivals",
+            format!(
+                "from 0 to {}; the first {} are not counted",
+                time(provenance.horizon_ns),
+                time(provenance.warmup_ns)
+            ),
+        ),
+        ("longest replication", time(provenance.ended_ns)),
+        ("replications", summary.replications().to_string()),
+        ("seeds", seeds.join(", ")),
+    ]
+}
+
+/// Figure by figure, the estimates of both.
+fn compare_table(a: &WorkloadSummary, b: &WorkloadSummary, names: [&str; 2]) -> Table {
+    let head = ["figure", names[0], "95 % interval", names[1], "95 % interval", "change"].map(str::to_owned);
+    let mut rows = Vec::new();
+    for left in &a.figures {
+        let Some(right) = b.figure(&left.name) else { continue };
+        let (Some(l), Some(r)) = (left.estimate, right.estimate) else { continue };
+        if l.value == 0.0 && r.value == 0.0 {
+            continue;
+        }
+        let change = if l.value == 0.0 {
+            "-".to_owned()
+        } else {
+            format!("{:+.1} %", (r.value / l.value - 1.0) * 100.0)
+        };
+        rows.push(vec![
+            left.name.clone(),
+            left.value_text(),
+            left.interval_text(),
+            right.value_text(),
+            right.interval_text(),
+            change,
+        ]);
+    }
+    Table { title: format!("Workload {}", a.name), head: head.to_vec(), rows }
+}

@@ -1,0 +1,26 @@
+//! What a run leaves in its folder, and how it is read back.
+//!
+//! One [`Layout`] knows every file name, [`Summary`] is the file other programs read, [`ResultSet`] is the whole
+//! folder in memory. Nothing here knows the wall clock, so the same run writes the same bytes.
+
+pub mod figure;
+mod files;
+pub mod hlog;
+mod layout;
+mod set;
+mod summary;
+pub mod table;
+mod timeline;
+
+pub use figure::{Estimate, Figure, Unit, asked};
+pub use files::{ResultsError, write_atomic};
+pub use layout::{Layout, stem};
+pub use set::{LatencyLog, ResultSet, TenantRow, encode_summary};
+pub use summary::{
+    BoundRow, BudgetRow, OutOfRange, PoolSummary, Provenance, SCHEMA, Summary, Verdict, VerdictRow,
+    WorkloadSummary,
+};
+pub use timeline::{TimelineRow, timeline_rows};
+
+#[cfg(test)]
+pub(crate) mod tests;

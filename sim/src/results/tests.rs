@@ -1,0 +1,286 @@
+//! A result folder written and read back, and the promises its files make.
+
+use super::*;
+use crate::observe::recorder::Recorder;
+use crate::observe::recording::{Reading, Recording};
+use crate::observe::request_log::RequestLog;
+use crate::observe::synthetic::{run, scenario, tell};
+use crate::scenario::{Metric, Scenario};
+use crate::time::Time;
+use std::path::PathBuf;
+
+/// A folder of its own under the system's temporary one, removed when dropped.
+pub(crate) struct Scratch(pub(crate) PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Recordings of `replications` synthetic runs.
+pub(crate) fn recordings(scenario: &Scenario, requests: u32, replications: u32) -> Vec<Recording> {
+    let record = |seed: u64| {
+        let (facts, ended) = run(scenario, requests, seed, 1_000);
+        let mut recorder = Recorder::new(scenario);
+        tell(&facts, &mut recorder);
+        recorder.finish(ended)
+    };
+    (0..u64::from(replications)).map(record).collect()
+}
+
+/// The result set of synthetic runs, with a plain interval of two standard errors.
+pub(crate) fn result_set(scenario: &Scenario, requests: u32, replications: u32) -> ResultSet {
+    let runs = recordings(scenario, requests, replications);
+    let mut all = runs[0].clone();
+    for run in &runs[1..] {
+        all.merge(run);
+    }
+    let asked = asked(scenario);
+    let estimates: Vec<Option<Estimate>> = asked
+        .iter()
+        .map(|asked| estimate(&runs.iter().filter_map(|run| run.answer(asked)).collect::<Vec<_>>()))
+        .collect();
+    let mut provenance = Provenance::new(scenario, "0f343b0931126a20f133d67c2b018a3b".to_owned(), Vec::new());
+    provenance.seeds =
+        (0..u64::from(replications)).map(|i| crate::rng::replication_seed(7, i as u32)).collect();
+    let p99 = asked.iter().position(|a| {
+        matches!(a, crate::observe::recording::Asked::Workload(Some(0), crate::scenario::Measure::Quantile(Metric::Ttft, q)) if *q == 0.99)
+    });
+    let row = |property: &str, verdict, bound| VerdictRow {
+        property: property.to_owned(),
+        workload: Some("chat".to_owned()),
+        figure: "ttft p99".to_owned(),
+        unit: Unit::Ns,
+        bound: BoundRow::AtMost(bound),
+        verdict,
+        estimate: p99.and_then(|index| estimates[index]),
+        confidence: 0.95,
+        reason: "the whole interval lies on one side of the bound".to_owned(),
+    };
+    let properties = vec![
+        row("chat answers fast", Verdict::Holds, 1e9),
+        row("chat answers at once", Verdict::Violated, 2e8),
+        row("chat answers <b>soon</b> & politely", Verdict::Inconclusive, 5e8),
+    ];
+    ResultSet::new(Summary::new(scenario, &all, provenance, properties, &estimates), &all)
+}
+
+fn estimate(readings: &[Reading]) -> Option<Estimate> {
+    let count = readings.len() as f64;
+    if readings.is_empty() {
+        return None;
+    }
+    let value = readings.iter().map(|r| r.value).sum::<f64>() / count;
+    let spread = readings.iter().map(|r| (r.value - value).powi(2)).sum::<f64>() / (count - 1.0) / count;
+    let interval = readings.len() > 1;
+    Some(Estimate {
+        value,
+        low: interval.then(|| value - 2.0 * spread.sqrt()),
+        high: interval.then(|| value + 2.0 * spread.sqrt()),
+        samples: readings.iter().map(|r| r.samples).sum(),
+        replications: readings.len() as u32,
+    })
+}
+
+#[test]
+fn a_result_folder_reads_back_as_it_was_written() {
+    let scratch = Scratch::new("round-trip");
+    let mut set = result_set(&scenario(), 2_000, 3);
+    set.write(&Layout::new(&scratch.0), false).unwrap();
+    let back = ResultSet::read(&scratch.0).unwrap();
+    set.tenants.clear();
+    assert_eq!(back.summary, set.summary);
+    assert_eq!(back.latencies, set.latencies);
+    assert_eq!(back.timeline, set.timeline);
+}
+
+#[test]
+fn the_same_run_writes_the_same_bytes() {
+    let scratch = Scratch::new("bytes");
+    let scenario = scenario();
+    let write = |name: &str| {
+        let layout = Layout::new(scratch.0.join(name));
+        let written = result_set(&scenario, 500, 2).write(&layout, false).unwrap();
+        written.iter().map(|path| std::fs::read(path).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(write("a"), write("b"));
+}
+
+#[test]
+fn what_an_earlier_run_left_goes_away_and_nothing_else_does() {
+    let scratch = Scratch::new("stale");
+    let layout = Layout::new(&scratch.0);
+    let old = [
+        layout.hlog("gone", Metric::Ttft),
+        layout.figure("gone-ttft-cdf", "svg"),
+        layout.report(),
+        layout.requests(),
+    ];
+    let foreign = [scratch.0.join("notes.txt"), layout.figures().join("photo.jpg")];
+    for path in old.iter().chain(&foreign) {
+        write_atomic(path, b"old").unwrap();
+    }
+    result_set(&scenario(), 100, 1).write(&layout, true).unwrap();
+    assert!(layout.requests().exists());
+    result_set(&scenario(), 100, 1).write(&layout, false).unwrap();
+    assert!(old.iter().all(|path| !path.exists()));
+    assert!(foreign.iter().all(|path| path.exists()));
+}
+
+#[test]
+fn budgets_in_the_summary_add_up_to_the_end_to_end_latency_exactly() {
+    let set = result_set(&scenario(), 2_000, 3);
+    for workload in &set.summary.workloads {
+        assert!(workload.e2e_sum_ns > 0);
+        assert_eq!(workload.budget.iter().map(|row| row.sum_ns).sum::<u128>(), workload.e2e_sum_ns);
+        assert_eq!(workload.outcomes.values().sum::<u64>(), workload.offered);
+    }
+}
+
+#[test]
+fn histogram_logs_have_the_header_the_tools_look_for_and_start_at_simulated_time() {
+    let set = result_set(&scenario(), 200, 1);
+    let scratch = Scratch::new("hlog");
+    let layout = Layout::new(&scratch.0);
+    set.write(&layout, false).unwrap();
+    let text = std::fs::read_to_string(layout.hlog("chat", Metric::Ttft)).unwrap();
+    assert!(text.starts_with("#[Histogram log format version 1.3]\n"), "{text}");
+    assert!(text.contains("#[StartTime: 0.000 (seconds since epoch)]\n"));
+    let interval = text.lines().last().unwrap();
+    assert!(interval.starts_with("45.000,555.000,"), "{interval}");
+    let original = set.latency("chat", Metric::Ttft).unwrap();
+    assert_eq!(&hlog::decode(&text).unwrap(), original);
+}
+
+#[test]
+fn broken_result_files_are_named_and_never_panic() {
+    let scratch = Scratch::new("broken");
+    let layout = Layout::new(&scratch.0);
+    let error = |scratch: &Scratch| ResultSet::read(&scratch.0).unwrap_err().to_string();
+    assert!(error(&scratch).contains("is not a result folder"));
+    result_set(&scenario(), 100, 1).write(&layout, false).unwrap();
+    let summary = std::fs::read_to_string(layout.summary()).unwrap();
+    let ttft = layout.hlog("chat", Metric::Ttft);
+    let log = std::fs::read_to_string(&ttft).unwrap();
+    for (path, text, expected) in [
+        (&ttft, "".to_owned(), "without an interval"),
+        (&ttft, format!("{}\n", &log[..log.len() - 40]), "broken histogram"),
+        (&ttft, log[..log.len() - 40].to_owned(), "not a histogram log"),
+        (&ttft, "0.0,1.0,2.0,!!!!\n".to_owned(), "is not base64"),
+        (&layout.timeline(), "pool,start_s\na,b\n".to_owned(), "timeline.csv"),
+        (&layout.summary(), summary.replacen("\"schema\": 1", "\"schema\": 99", 1), "schema `99` is not 1"),
+        (&layout.summary(), summary[..summary.len() / 2].to_owned(), "not a summary"),
+        (&layout.summary(), "\u{0}\u{1}".to_owned(), "not a summary"),
+    ] {
+        let before = std::fs::read(path).unwrap();
+        std::fs::write(path, text).unwrap();
+        let error = error(&scratch);
+        assert!(error.contains(expected), "{error}");
+        std::fs::write(path, before).unwrap();
+    }
+    assert!(ResultSet::read(&scratch.0).is_ok());
+}
+
+#[test]
+fn empty_and_tiny_runs_leave_a_folder_that_reads_back() {
+    for (requests, replications) in [(0, 1), (1, 1), (1, 3)] {
+        let scratch = Scratch::new(&format!("tiny-{requests}-{replications}"));
+        let set = result_set(&scenario(), requests, replications);
+        set.write(&Layout::new(&scratch.0), false).unwrap();
+        assert_eq!(ResultSet::read(&scratch.0).unwrap().summary, set.summary);
+        for table in set.summary.workload_tables() {
+            assert!(table.rows.iter().all(|row| row.len() == table.head.len()));
+        }
+    }
+}
+
+#[test]
+fn a_timeline_row_is_the_mean_over_replications_and_an_early_end_counts_as_idle() {
+    let scenario = scenario();
+    let mut runs = recordings(&scenario, 300, 2);
+    let rows = |recording: &Recording| timeline_rows(recording);
+    let (a, b) = (rows(&runs[0]), rows(&runs[1]));
+    let b_run = runs.remove(1);
+    runs[0].merge(&b_run);
+    let both = rows(&runs[0]);
+    let chat = |rows: &[TimelineRow]| rows.iter().filter(|r| r.pool == "h100").cloned().collect::<Vec<_>>();
+    let (a, b, both) = (chat(&a), chat(&b), chat(&both));
+    assert_eq!(both.len(), a.len().max(b.len()));
+    for (index, row) in both.iter().enumerate() {
+        let mean = |get: fn(&TimelineRow) -> f64| {
+            (a.get(index).map_or(0.0, get) + b.get(index).map_or(0.0, get)) / 2.0
+        };
+        assert!((row.offered - mean(|row| row.offered)).abs() < 1e-8);
+        assert!((row.utilization - mean(|row| row.utilization)).abs() < 1e-8);
+        assert!((row.running.unwrap() - mean(|row| row.running.unwrap())).abs() < 1e-8);
+        assert!((row.kv_occupancy.unwrap() - mean(|row| row.kv_occupancy.unwrap())).abs() < 1e-8);
+    }
+}
+
+#[test]
+fn the_request_log_has_a_line_for_every_request_with_its_exact_latencies() {
+    let scenario = scenario();
+    let (facts, _) = run(&scenario, 300, 3, 1);
+    let mut log = RequestLog::new(&scenario, Vec::new());
+    tell(&facts, &mut log);
+    let (bytes, lines) = log.finish().unwrap();
+    assert_eq!(lines, 300);
+    let mut csv = csv::Reader::from_reader(&bytes[..]);
+    let columns = csv.headers().unwrap().clone();
+    let at = |name: &str| columns.iter().position(|column| column == name).unwrap();
+    let ns = |text: &str| {
+        let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
+        whole.parse::<u64>().unwrap() * 1_000 + format!("{rest:0<3}").parse::<u64>().unwrap()
+    };
+    for record in csv.records() {
+        let record = record.unwrap();
+        let number = |name: &str| record[at(name)].parse::<u64>().ok();
+        let arrived = number("arrived_ns").unwrap();
+        assert_eq!(ns(&record[at("e2e_us")]), number("ended_ns").unwrap() - arrived);
+        match number("first_token_ns") {
+            Some(first) => assert_eq!(ns(&record[at("ttft_us")]), first - arrived),
+            None => assert_eq!((&record[at("outcome")], &record[at("ttft_us")]), ("refused", "")),
+        }
+    }
+}
+
+#[test]
+fn a_request_log_that_cannot_be_written_says_so_at_the_end() {
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("no space left"))
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let scenario = scenario();
+    let mut log = RequestLog::new(&scenario, Full);
+    tell(&run(&scenario, 10, 3, 1_000).0, &mut log);
+    assert_eq!(log.finish().map(|(_, lines)| lines).unwrap_err().to_string(), "no space left");
+}
+
+#[test]
+fn the_summary_file_holds_exact_sums_and_no_clock() {
+    let set = result_set(&scenario(), 400, 2);
+    let text = String::from_utf8(encode_summary(&set.summary)).unwrap();
+    assert!(text.ends_with("}\n"));
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["schema"], SCHEMA);
+    assert_eq!(value["provenance"]["target"], format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS));
+    let ended = Time::from_nanos(value["provenance"]["ended_ns"].as_u64().unwrap());
+    assert!(ended >= Time::ZERO + scenario().horizon);
+    for word in ["date", "time\"", "clock", "host", "wall"] {
+        assert!(!text.contains(word), "`{word}` in {text}");
+    }
+}

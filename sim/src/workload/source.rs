@@ -1,0 +1,652 @@
+//! A source: all the requests of one workload, in the order of their sending.
+
+use super::generator::Generator;
+use super::lengths::{self, below};
+use super::process::{Clock, Process};
+use super::session::{self, Keyed, PAUSE_AFTER_NOTHING, TurnDraws};
+use super::trace::{Rows, TOKENS_MOST, TraceError};
+use crate::dist::Dist;
+use crate::request::{Arrival, HashChain, Prefix, RequestDraw, RequestHead, WorkloadId};
+use crate::rng::{Purpose, Rng, stream};
+use crate::scenario::{Arrivals, Engine, Lengths, Scenario, Sessions, TraceFormat};
+use crate::time::{Span, Time};
+
+/// Why a workload cannot send.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// Its trace is missing or broken.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// No arrival would ever come.
+    #[error("arrivals need a finite rate >= 0 that is not always zero")]
+    NoRate,
+    /// Infinitely many arrivals would come at one instant.
+    #[error("gaps between arrivals need a mean above zero")]
+    NoGap,
+    /// A state of an MMPP is too short to be visited.
+    #[error("stays of an MMPP need at least 1us")]
+    Stay,
+    /// Nobody is there.
+    #[error("a population needs at least one user")]
+    NoUsers,
+    /// Lengths of trace rows without a trace.
+    #[error("lengths from the trace need arrivals from a trace")]
+    NoTrace,
+    /// Later turns have no row.
+    #[error("sessions need `prompt` and `output` lengths: a trace has them only for first turns")]
+    TraceSessions,
+    /// Two descriptions of what prompts share.
+    #[error("the trace's block hashes say what prompts share: leave out the shared prefix")]
+    SharedChain,
+    /// Nothing to draw lengths from.
+    #[error("joint lengths need at least one pair")]
+    NoPairs,
+    /// Time must run forward.
+    #[error("a trace's speed must be a positive number")]
+    Speed,
+}
+
+impl SourceError {
+    /// What to do about it, when there is something to say beyond the error itself.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            SourceError::Trace(error) => Some(error.hint()),
+            _ => None,
+        }
+    }
+}
+
+/// Where starts come from.
+enum Starts {
+    Open(Process),
+    Trace {
+        rows: Box<Rows>,
+        speed: f64,
+    },
+    Clients {
+        generator: Box<Generator>,
+        speed: f64,
+    },
+    /// Users by the time of their first request, earliest last.
+    Population {
+        users: u32,
+        first: Vec<(Time, u32)>,
+    },
+}
+
+/// The first request of a session (or a single one), before it is dressed.
+struct Start {
+    at: Time,
+    lengths: Option<(u32, u32)>,
+    chain: Option<Box<HashChain>>,
+}
+
+/// The requests of one workload.
+///
+/// All that is random comes from streams of (purpose, source) that are read in order of creation, or, for later
+/// turns of sessions and for populations, from streams of (purpose, source, session, turn): the draws never depend
+/// on simulated time, so that variants of a scenario see the same requests.
+pub struct Source {
+    starts: Starts,
+    clock: Clock,
+    horizon: Time,
+    seed: u64,
+    workload: WorkloadId,
+    tenants: u32,
+    max_tokens: Option<u32>,
+    lengths: Lengths,
+    sessions: Option<Sessions>,
+    patience: Option<Dist>,
+    service: Option<Dist>,
+    shared: Prefix,
+    /// Requests made so far; the index of the next.
+    created: u64,
+    /// Sessions started so far (open loop).
+    started: u64,
+    prompts: Rng,
+    outputs: Rng,
+    tenant_draws: Rng,
+    patiences: Rng,
+    services: Rng,
+    error: Option<SourceError>,
+}
+
+impl Source {
+    /// The source of a workload of a scenario. Opens its trace, when it has one.
+    ///
+    /// # Errors
+    /// When the trace cannot be read or the workload contradicts itself. A scenario from
+    /// [`crate::scenario::Scenario`]'s loader has been checked for all of it.
+    pub fn open(scenario: &Scenario, workload: WorkloadId, seed: u64) -> Result<Self, SourceError> {
+        let spec = &scenario.workloads[usize::from(workload)];
+        let source = u64::from(workload);
+        let from_trace = matches!(spec.lengths, Lengths::FromTrace);
+        if matches!(&spec.lengths, Lengths::Joint(pairs) if pairs.is_empty()) {
+            return Err(SourceError::NoPairs);
+        }
+        if from_trace && spec.sessions.is_some() {
+            return Err(SourceError::TraceSessions);
+        }
+        if from_trace && !matches!(spec.arrivals, Arrivals::Trace(_)) {
+            return Err(SourceError::NoTrace);
+        }
+        let starts = match &spec.arrivals {
+            Arrivals::Renewal(gap) => Starts::Open(Process::renewal(gap, seed, source)?),
+            Arrivals::Mmpp(states) => Starts::Open(Process::mmpp(states, seed, source)?),
+            Arrivals::Varying(curve) => Starts::Open(Process::varying(curve, seed, source)?),
+            Arrivals::Population { users } => {
+                let first = first_requests(*users, spec.sessions.as_ref(), seed, source)?;
+                Starts::Population { users: *users, first }
+            }
+            Arrivals::Trace(trace) => {
+                let speed = trace.speed;
+                if !(speed.is_finite() && speed > 0.0) {
+                    return Err(SourceError::Speed);
+                }
+                if trace.format == TraceFormat::Mooncake && from_trace && spec.shared_prefix_tokens > 0 {
+                    return Err(SourceError::SharedChain);
+                }
+                if trace.format.is_generator() {
+                    let generator = Box::new(Generator::open(&trace.path, from_trace, seed, source)?);
+                    Starts::Clients { generator, speed }
+                } else {
+                    let rows = Box::new(Rows::open(&trace.path, Some(trace.format))?);
+                    Starts::Trace { rows, speed }
+                }
+            }
+        };
+        let service = match &scenario.pools[usize::from(spec.pool)].engine {
+            Engine::Slots(slots) => Some(slots.service.clone()),
+            Engine::Llm(_) => None,
+        };
+        let shared_tokens = spec.shared_prefix_tokens;
+        let shared = if shared_tokens == 0 { 0 } else { source + 1 };
+        let sequential = |purpose| stream(seed, purpose, source, 0);
+        Ok(Source {
+            starts,
+            clock: Clock::default(),
+            horizon: Time::ZERO.saturating_add(scenario.horizon),
+            seed,
+            workload,
+            tenants: spec.tenants.max(1),
+            max_tokens: spec.max_tokens,
+            lengths: spec.lengths.clone(),
+            sessions: spec.sessions.clone(),
+            patience: spec.patience.clone(),
+            service,
+            shared: Prefix { shared, shared_tokens, own: 0 },
+            created: 0,
+            started: 0,
+            prompts: sequential(Purpose::Prompt),
+            outputs: sequential(Purpose::Output),
+            tenant_draws: sequential(Purpose::Tenant),
+            patiences: sequential(Purpose::Patience),
+            services: sequential(Purpose::Service),
+            error: None,
+        })
+    }
+
+    /// The next request that nobody's answer causes: open-loop arrivals, and the first of each user of a
+    /// population. Times never decrease; `None` for good once none comes before the horizon.
+    ///
+    /// Amortised O(1) and no allocation, except for traces with hash chains and O(log clients) for ServeGen.
+    // Not an `Iterator`: `follow` and `error` belong to the same conversation.
+    #[allow(clippy::should_implement_trait)]
+    #[inline]
+    pub fn next(&mut self) -> Option<Arrival> {
+        if matches!(self.starts, Starts::Population { .. }) {
+            return self.next_user();
+        }
+        let start = self.start()?;
+        let (prompt, output) = match start.lengths {
+            Some(lengths) => lengths,
+            None => lengths::draw(&self.lengths, &mut self.prompts, &mut self.outputs)?,
+        };
+        let tenant = match self.tenants {
+            1 => 0,
+            tenants => below(&mut self.tenant_draws, u64::from(tenants)) as u32,
+        };
+        let patience = self.patience.as_ref().map(|law| law.sample_span(&mut self.patiences));
+        let service = self.service.as_ref().map(|law| law.sample_span(&mut self.services));
+        let session = self.started;
+        self.started += 1;
+        let (prompt_tokens, prefix) = self.opening(session, prompt);
+        let head = self.head(tenant, session, 0, prompt_tokens, prefix);
+        let draw = self.draw(output, service, patience);
+        Some(Arrival { at: start.at, head, draw, chain: start.chain })
+    }
+
+    /// The request a client sends after it had its whole answer (or its refusal) to `head` at `at`: the next turn
+    /// of its session, or, for a user of a population, the first turn of the next session.
+    ///
+    /// `generated` is what it was answered, in tokens; a client that got nothing pauses at least
+    /// [`PAUSE_AFTER_NOTHING`], and its next turn carries its unanswered words. `None` when the session is over, or
+    /// the next request would come at or after the horizon. O(1), no allocation and no memory of the session.
+    pub fn follow(&mut self, head: &RequestHead, generated: u32, at: Time) -> Option<Arrival> {
+        let source = u64::from(self.workload);
+        let (session, turn) =
+            if head.turn + 1 < session::turns(self.sessions.as_ref(), self.seed, source, head.session) {
+                (head.session, head.turn + 1)
+            } else if let Starts::Population { users, .. } = self.starts {
+                (head.session + u64::from(users), 0)
+            } else {
+                return None;
+            };
+        let keyed = Keyed::new(self.seed, source, session, turn);
+        let TurnDraws { think, prompt, output } = keyed.turn(self.sessions.as_ref(), &self.lengths)?;
+        let least = if generated == 0 { PAUSE_AFTER_NOTHING } else { Span::ZERO };
+        let at = at.saturating_add(think.max(least));
+        if at >= self.horizon {
+            return None;
+        }
+        let (prompt_tokens, prefix) = match &self.sessions {
+            Some(sessions) if turn > 0 => session::grow(head, generated, prompt, sessions.context_most),
+            _ => self.opening(session, prompt),
+        };
+        Some(self.keyed_arrival(at, &keyed, (head.tenant, session, turn), (prompt_tokens, output), prefix))
+    }
+
+    /// Why [`Source::next`] ended early: a trace that broke half-way.
+    pub fn error(&self) -> Option<&SourceError> {
+        self.error.as_ref()
+    }
+
+    /// The workload it belongs to.
+    pub fn workload(&self) -> WorkloadId {
+        self.workload
+    }
+
+    /// Draws of all later turns of a session, at most `most` of them. They depend on nothing that happens.
+    pub(super) fn later_turns(&self, session: u64, most: u32) -> impl Iterator<Item = TurnDraws> {
+        let source = u64::from(self.workload);
+        let turns = session::turns(self.sessions.as_ref(), self.seed, source, session);
+        (1..turns.min(most)).filter_map(move |turn| {
+            Keyed::new(self.seed, source, session, turn).turn(self.sessions.as_ref(), &self.lengths)
+        })
+    }
+
+    #[inline]
+    fn start(&mut self) -> Option<Start> {
+        let from_trace = matches!(self.lengths, Lengths::FromTrace);
+        let (at, lengths, chain) = match &mut self.starts {
+            Starts::Open(process) => {
+                if !process.advance(&mut self.clock, self.horizon.as_nanos()) {
+                    return None;
+                }
+                (self.clock.at, None, None)
+            }
+            Starts::Trace { .. } if self.error.is_some() => return None,
+            Starts::Trace { rows, speed } => {
+                let row = match rows.next_row() {
+                    Ok(row) => row?,
+                    Err(error) => {
+                        self.error.get_or_insert(SourceError::Trace(error));
+                        return None;
+                    }
+                };
+                let lengths = from_trace.then_some((row.prompt_tokens, row.output_tokens));
+                // A chain describes the row's own prompt, not a drawn one.
+                (scaled(row.at.as_nanos(), *speed), lengths, row.chain.filter(|_| from_trace))
+            }
+            Starts::Clients { generator, speed } => {
+                let (at, lengths) = generator.next(from_trace)?;
+                (scaled(at, *speed), lengths, None)
+            }
+            Starts::Population { .. } => return None,
+        };
+        let at = Time::from_nanos(at);
+        (at < self.horizon).then_some(Start { at, lengths, chain })
+    }
+
+    fn next_user(&mut self) -> Option<Arrival> {
+        let Starts::Population { first, .. } = &mut self.starts else { return None };
+        let (at, user) = first.pop().filter(|&(at, _)| at < self.horizon)?;
+        let session = u64::from(user);
+        let keyed = Keyed::new(self.seed, u64::from(self.workload), session, 0);
+        let draws = keyed.turn(self.sessions.as_ref(), &self.lengths)?;
+        let (prompt_tokens, prefix) = self.opening(session, draws.prompt);
+        // Users are dealt to tenants in turn, and stay there.
+        let tenant = user % self.tenants;
+        Some(self.keyed_arrival(at, &keyed, (tenant, session, 0), (prompt_tokens, draws.output), prefix))
+    }
+
+    fn keyed_arrival(
+        &mut self,
+        at: Time,
+        keyed: &Keyed,
+        (tenant, session, turn): (u32, u64, u32),
+        (prompt_tokens, output): (u32, u32),
+        prefix: Prefix,
+    ) -> Arrival {
+        let patience = keyed.span(Purpose::Patience, self.patience.as_ref());
+        let service = keyed.span(Purpose::Service, self.service.as_ref());
+        let head = self.head(tenant, session, turn, prompt_tokens, prefix);
+        Arrival { at, head, draw: self.draw(output, service, patience), chain: None }
+    }
+
+    /// Prompt and prefix of the first turn of a session (or of a single request).
+    #[inline]
+    fn opening(&self, session: u64, prompt: u32) -> (u32, Prefix) {
+        let own = if self.sessions.is_some() { session::identity(self.workload, session) } else { 0 };
+        let prompt_tokens = self.shared.shared_tokens.saturating_add(prompt).min(TOKENS_MOST);
+        let shared_tokens = self.shared.shared_tokens.min(prompt_tokens);
+        (prompt_tokens, Prefix { shared_tokens, own, ..self.shared })
+    }
+
+    #[inline]
+    fn head(
+        &mut self,
+        tenant: u32,
+        session: u64,
+        turn: u32,
+        prompt_tokens: u32,
+        prefix: Prefix,
+    ) -> RequestHead {
+        let index = self.created;
+        self.created += 1;
+        let (workload, max_tokens) = (self.workload, self.max_tokens);
+        RequestHead { workload, tenant, index, prompt_tokens, max_tokens, session, turn, prefix }
+    }
+
+    /// The model stops at the declared limit, whatever it had to say.
+    #[inline]
+    fn draw(&self, output: u32, service: Option<Span>, patience: Option<Span>) -> RequestDraw {
+        let output_tokens = output.min(self.max_tokens.unwrap_or(u32::MAX)).max(1);
+        RequestDraw { output_tokens, service: service.unwrap_or_default(), patience }
+    }
+}
+
+/// Trace time at a speed. Exact at speed 1; otherwise to the nearest nanosecond of a 53-bit product.
+fn scaled(ns: u64, speed: f64) -> u64 {
+    if speed == 1.0 { ns } else { (ns as f64 / speed).round() as u64 }
+}
+
+/// When each user sends its first request: one think time after the start. Latest first, to be popped.
+fn first_requests(
+    users: u32,
+    sessions: Option<&Sessions>,
+    seed: u64,
+    source: u64,
+) -> Result<Vec<(Time, u32)>, SourceError> {
+    if users == 0 {
+        return Err(SourceError::NoUsers);
+    }
+    let first = |user: u32| {
+        let keyed = Keyed::new(seed, source, u64::from(user), 0);
+        let think = keyed.span(Purpose::Think, sessions.map(|s| &s.think)).unwrap_or_default();
+        (Time::ZERO.saturating_add(think), user)
+    };
+    let mut all: Vec<(Time, u32)> = (0..users).map(first).collect();
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::mix;
+    use crate::workload::arrival_hash;
+    use crate::workload::fixture::{all, scenario, workload};
+    use std::sync::Arc;
+
+    fn sessions() -> Sessions {
+        Sessions {
+            turns: Dist::uniform(2.0, 6.0).unwrap(),
+            think: Dist::exponential(5.0).unwrap(),
+            context_most: 1_000_000,
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_requests_and_another_seed_others() {
+        let scenario = scenario(vec![workload()]);
+        assert_eq!(all(&scenario, 1), all(&scenario, 1));
+        assert_ne!(all(&scenario, 1), all(&scenario, 2));
+        assert_eq!(arrival_hash(&scenario, 1), arrival_hash(&scenario, 1));
+        assert_ne!(arrival_hash(&scenario, 1), arrival_hash(&scenario, 2));
+        assert_eq!(arrival_hash(&scenario, 1).unwrap().len(), 64);
+    }
+
+    #[test]
+    fn a_longer_horizon_only_adds_requests_behind() {
+        let mut scenario = scenario(vec![workload()]);
+        let short = all(&scenario, 1);
+        scenario.horizon = Span::from_secs(1_000);
+        assert_eq!(all(&scenario, 1)[..short.len()], short[..]);
+    }
+
+    #[test]
+    fn changing_one_law_changes_no_other_draw() {
+        let base = scenario(vec![workload(), workload()]);
+        let mut other = base.clone();
+        let prompt = Dist::gamma(77.0, 2.0).unwrap();
+        let output = Dist::lognormal(200.0, 0.9).unwrap();
+        other.workloads[0].lengths = Lengths::Independent { prompt, output };
+        other.workloads[0].patience = Some(Dist::exponential(3.0).unwrap());
+        let (a, b) = (all(&base, 9), all(&other, 9));
+        assert_eq!(a.len(), b.len());
+        for (a, b) in a.iter().zip(&b) {
+            assert_eq!(
+                (a.at, a.head.tenant, a.draw.output_tokens),
+                (b.at, b.head.tenant, b.draw.output_tokens)
+            );
+            assert!(a.head.workload == 0 || a == b);
+        }
+        assert!(a.iter().zip(&b).any(|(a, b)| a.head.prompt_tokens != b.head.prompt_tokens));
+    }
+
+    #[test]
+    fn two_workloads_of_one_kind_are_independent() {
+        let scenario = scenario(vec![workload(), workload()]);
+        let (first, second): (Vec<_>, Vec<_>) =
+            all(&scenario, 4).into_iter().partition(|a| a.head.workload == 0);
+        assert_ne!(
+            first.iter().map(|a| a.at).collect::<Vec<_>>(),
+            second.iter().map(|a| a.at).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_declared_limit_is_declared_and_stops_the_model() {
+        let mut spec = workload();
+        spec.max_tokens = Some(100);
+        let all = all(&scenario(vec![spec]), 1);
+        assert!(all.iter().all(|a| a.head.max_tokens == Some(100) && a.draw.output_tokens <= 100));
+        assert!(all.iter().any(|a| a.draw.output_tokens == 100));
+    }
+
+    #[test]
+    fn tenants_share_requests_evenly() {
+        let mut spec = workload();
+        spec.tenants = 5;
+        let all = all(&scenario(vec![spec]), 1);
+        for tenant in 0..5 {
+            let count = all.iter().filter(|a| a.head.tenant == tenant).count() as f64;
+            let mean = all.len() as f64 / 5.0;
+            assert!((count - mean).abs() < 4.5 * mean.sqrt(), "tenant {tenant}: {count} for {mean}");
+        }
+    }
+
+    #[test]
+    fn joint_lengths_keep_their_pairs() {
+        let mut spec = workload();
+        spec.lengths = Lengths::Joint(Arc::new(vec![(10, 1), (20, 2), (30, 3)]));
+        let all = all(&scenario(vec![spec]), 1);
+        assert!(all.iter().all(|a| a.head.prompt_tokens == 10 * a.draw.output_tokens));
+        assert_eq!(all.iter().map(|a| a.draw.output_tokens).max(), Some(3));
+    }
+
+    #[test]
+    fn the_shared_beginning_comes_in_front_of_the_drawn_prompt() {
+        let mut spec = workload();
+        let plain = all(&scenario(vec![spec.clone()]), 1);
+        spec.shared_prefix_tokens = 500;
+        for (with, without) in all(&scenario(vec![spec]), 1).iter().zip(&plain) {
+            assert_eq!(with.head.prompt_tokens, without.head.prompt_tokens + 500);
+            assert_eq!(with.head.prefix, Prefix { shared: 1, shared_tokens: 500, own: 0 });
+            assert_eq!(without.head.prefix, Prefix::default());
+        }
+    }
+
+    #[test]
+    fn single_requests_are_sessions_of_their_own_and_nothing_follows() {
+        let scenario = scenario(vec![workload()]);
+        let mut source = Source::open(&scenario, 0, 1).unwrap();
+        for index in 0..100 {
+            let arrival = source.next().unwrap();
+            assert_eq!((arrival.head.index, arrival.head.session, arrival.head.turn), (index, index, 0));
+            assert_eq!(source.follow(&arrival.head, 5, arrival.at), None);
+        }
+    }
+
+    /// Plays a session to its end; answers come `wait` after each request.
+    fn play(source: &mut Source, first: &Arrival, wait: Span) -> Vec<Arrival> {
+        let mut turns = vec![first.clone()];
+        while let Some(last) = turns.last() {
+            let Some(next) = source.follow(&last.head, last.draw.output_tokens, last.at + wait) else {
+                break;
+            };
+            turns.push(next);
+        }
+        turns
+    }
+
+    #[test]
+    fn each_turn_carries_all_that_was_said() {
+        let mut spec = workload();
+        spec.sessions = Some(sessions());
+        spec.lengths = Lengths::Independent {
+            prompt: Dist::constant(30.0).unwrap(),
+            output: Dist::lognormal(200.0, 0.9).unwrap(),
+        };
+        let scenario = scenario(vec![spec]);
+        let mut source = Source::open(&scenario, 0, 1).unwrap();
+        let (mut longest, mut count) = (0, 0);
+        while let Some(first) = source.next().filter(|a| a.at < Time::from_nanos(100_000_000_000)) {
+            let turns = play(&mut source, &first, Span::from_secs(1));
+            for (index, pair) in turns.windows(2).enumerate() {
+                let said = pair[0].head.prompt_tokens + pair[0].draw.output_tokens;
+                assert_eq!(pair[1].head.prompt_tokens, said + 30);
+                assert_eq!(pair[1].head.turn as usize, index + 1);
+                assert_eq!(pair[1].head.prefix, pair[0].head.prefix);
+                assert!(pair[1].at >= pair[0].at + Span::from_secs(1));
+            }
+            assert!(turns[0].head.prefix.own != 0);
+            (longest, count) = (longest.max(turns.len()), count + turns.len());
+        }
+        assert_eq!(longest, 6);
+        assert!(count > 1_000, "{count}");
+    }
+
+    #[test]
+    fn what_a_session_says_does_not_depend_on_when_it_is_answered() {
+        let mut spec = workload();
+        spec.sessions = Some(sessions());
+        let scenario = scenario(vec![spec]);
+        let told = |wait: Span, in_order: bool| {
+            let mut source = Source::open(&scenario, 0, 1).unwrap();
+            let mut firsts: Vec<Arrival> = (0..50).map_while(|_| source.next()).collect();
+            if !in_order {
+                firsts.reverse();
+            }
+            let mut all: Vec<_> = firsts
+                .iter()
+                .flat_map(|first| play(&mut source, first, wait))
+                .map(|a| (a.head.session, a.head.turn, a.head.prompt_tokens, a.draw))
+                .collect();
+            all.sort_by_key(|a| (a.0, a.1));
+            all
+        };
+        assert_eq!(told(Span::from_millis(1), true), told(Span::from_millis(700), false));
+    }
+
+    #[test]
+    fn a_population_starts_staggered_and_each_user_goes_on() {
+        let mut spec = workload();
+        spec.arrivals = Arrivals::Population { users: 200 };
+        spec.tenants = 3;
+        spec.sessions = Some(sessions());
+        let scenario = scenario(vec![spec]);
+        let mut source = Source::open(&scenario, 0, 1).unwrap();
+        let firsts: Vec<Arrival> = std::iter::from_fn(|| source.next()).collect();
+        assert_eq!(firsts.len(), 200);
+        assert!(firsts.is_sorted_by_key(|a| a.at));
+        let mean = firsts.iter().map(|a| a.at.as_secs_f64()).sum::<f64>() / 200.0;
+        assert!((mean - 5.0).abs() < 4.0 * 5.0 / 200f64.sqrt(), "{mean}");
+        let turns = play(&mut source, &firsts[7], Span::from_secs(1));
+        let user = firsts[7].head.session;
+        assert!(turns.last().unwrap().head.session > user + 200, "several sessions");
+        for pair in turns.windows(2) {
+            let (before, after) = (&pair[0].head, &pair[1].head);
+            assert_eq!(after.session % 200, user);
+            assert_eq!(after.tenant, before.tenant);
+            if after.turn == 0 {
+                assert_eq!(after.session, before.session + 200);
+                assert_ne!(after.prefix.own, before.prefix.own);
+            }
+        }
+        let last = turns.last().unwrap();
+        assert!(last.at < Time::ZERO + scenario.horizon);
+    }
+
+    #[test]
+    fn a_refused_user_without_think_time_does_not_spin() {
+        let mut spec = workload();
+        spec.arrivals = Arrivals::Population { users: 1 };
+        let scenario = scenario(vec![spec]);
+        let mut source = Source::open(&scenario, 0, 1).unwrap();
+        let first = source.next().unwrap();
+        assert_eq!(first.at, Time::ZERO);
+        let again = source.follow(&first.head, 0, first.at).unwrap();
+        assert_eq!(again.at, Time::ZERO + PAUSE_AFTER_NOTHING);
+        let served = source.follow(&again.head, 5, again.at).unwrap();
+        assert_eq!(served.at, again.at);
+    }
+
+    #[test]
+    fn no_request_comes_at_or_after_the_horizon() {
+        let mut spec = workload();
+        spec.arrivals = Arrivals::Renewal(Dist::constant(1.0).unwrap());
+        let mut scenario = scenario(vec![spec]);
+        scenario.horizon = Span::from_secs(3);
+        let times: Vec<u64> = all(&scenario, 1).iter().map(|a| a.at.as_nanos()).collect();
+        assert_eq!(times, [1_000_000_000, 2_000_000_000]);
+    }
+
+    #[test]
+    fn service_times_have_the_mean_of_their_law() {
+        let all = all(&scenario(vec![workload()]), 1);
+        let mean = all.iter().map(|a| a.draw.service.as_secs_f64()).sum::<f64>() / all.len() as f64;
+        assert!((mean / 0.5 - 1.0).abs() < 4.0 / (all.len() as f64).sqrt(), "{mean}");
+    }
+
+    #[test]
+    fn the_hash_sees_the_later_turns_of_sessions() {
+        let mut spec = workload();
+        spec.sessions = Some(sessions());
+        let slow = scenario(vec![spec.clone()]);
+        spec.sessions = Some(Sessions { think: Dist::exponential(6.0).unwrap(), ..sessions() });
+        let slower = scenario(vec![spec]);
+        assert_ne!(arrival_hash(&slow, 1), arrival_hash(&slower, 1));
+    }
+
+    #[test]
+    fn contradictions_are_errors_not_panics() {
+        let mut spec = workload();
+        spec.lengths = Lengths::FromTrace;
+        assert_eq!(Source::open(&scenario(vec![spec.clone()]), 0, 1).err(), Some(SourceError::NoTrace));
+        spec.lengths = Lengths::Joint(Arc::new(Vec::new()));
+        assert_eq!(Source::open(&scenario(vec![spec.clone()]), 0, 1).err(), Some(SourceError::NoPairs));
+        spec.lengths = workload().lengths;
+        spec.arrivals = Arrivals::Population { users: 0 };
+        assert_eq!(Source::open(&scenario(vec![spec]), 0, 1).err(), Some(SourceError::NoUsers));
+    }
+
+    #[test]
+    fn a_speed_of_one_is_exact_and_others_are_nearest() {
+        let at = mix(1);
+        assert_eq!(scaled(at, 1.0), at);
+        assert_eq!(scaled(1_000_000_001, 2.0), 500_000_001);
+        assert_eq!(scaled(3, 0.5), 6);
+    }
+}

@@ -1,0 +1,208 @@
+//! The engine that ships against the plain one: the same timelines and the same token gaps, to the nanosecond.
+
+use crate::support::{Everything, affine_law, arrival, llm_pool, run, scenario, workload};
+use proptest::prelude::*;
+use tidegate_sim::engine::{Mode, Totals};
+use tidegate_sim::replica::step_time::LawBounds;
+use tidegate_sim::request::{Arrival, HashChain, Outcome, Prefix};
+use tidegate_sim::scenario::*;
+use tidegate_sim::time::Span;
+
+/// A scenario with its arrivals written out.
+#[derive(Clone, Debug)]
+struct Case {
+    scenario: Scenario,
+    arrivals: Vec<Vec<Arrival>>,
+}
+
+const CONTEXT: u32 = 400;
+
+fn engine() -> impl Strategy<Value = LlmEngine> {
+    let policy = prop_oneof![
+        3 => Just(BatchPolicy::Chunked),
+        2 => Just(BatchPolicy::Whole),
+        1 => Just(BatchPolicy::Static)
+    ];
+    let tokens = prop_oneof![2 => 1u32..24, 2 => 24u32..600];
+    let sequences = prop_oneof![2 => 1u32..6, 2 => 6u32..64];
+    let quantum = prop::sample::select(vec![1u64, 1_000, 1_000_000]);
+    // From a cache that just fits one request to one that never fills.
+    let spare = prop_oneof![3 => 0u32..30, 1 => 30u32..2_000];
+    let block = prop::sample::select(vec![1u32, 4, 16]);
+    (policy, tokens, sequences, quantum, spare, block, 0u32..4, any::<bool>()).prop_map(
+        |(policy, tokens, sequences, quantum, spare, block_tokens, watermark_blocks, prefix_cache)| {
+            let bounds =
+                LawBounds { sequences, tokens: tokens.max(sequences * CONTEXT), sequence_tokens: CONTEXT };
+            LlmEngine {
+                law: affine_law(Span::from_nanos(quantum), bounds),
+                batching: Batching { policy, tokens, sequences },
+                kv: Kv {
+                    block_tokens,
+                    blocks: CONTEXT.div_ceil(block_tokens) + watermark_blocks + spare,
+                    watermark_blocks,
+                    prefix_cache,
+                },
+                context_tokens: CONTEXT,
+            }
+        },
+    )
+}
+
+#[derive(Clone, Debug)]
+struct Ask {
+    gap_ms: u64,
+    prompt: u32,
+    output: u32,
+    patience_ms: Option<u64>,
+    identity: u8,
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    // A coarse grid, and often no gap at all, so that arrivals tie with each other and with step ends.
+    let gap = prop_oneof![2 => Just(0u64), 3 => 1u64..40, 1 => 40u64..2_000];
+    let prompt = prop_oneof![3 => 1u32..40, 2 => 40u32..300, 1 => 300u32..450];
+    let output = prop_oneof![1 => 1u32..3, 3 => 3u32..60, 1 => 60u32..300];
+    (gap, prompt, output, prop::option::weighted(0.25, 0u64..4_000), any::<u8>()).prop_map(
+        |(gap_ms, prompt, output, patience_ms, identity)| Ask {
+            gap_ms,
+            prompt,
+            output,
+            patience_ms,
+            identity,
+        },
+    )
+}
+
+fn identify(arrival: &mut Arrival, identity: u8) {
+    let shared_tokens = u32::from(identity / 8 % 4) * 24;
+    match identity % 4 {
+        0 => {}
+        1 => {
+            arrival.head.prefix =
+                Prefix { shared: 1, shared_tokens: shared_tokens.min(arrival.head.prompt_tokens), own: 0 };
+        }
+        2 => {
+            arrival.head.prefix = Prefix {
+                shared: 1,
+                shared_tokens: shared_tokens.min(arrival.head.prompt_tokens),
+                own: 1 + u64::from(identity / 32),
+            };
+        }
+        _ => {
+            let hashes = (0..u64::from(arrival.head.prompt_tokens.div_ceil(32)));
+            let hashes =
+                hashes.map(|block| block * 7 + u64::from(identity / 32) * u64::from(block > 1)).collect();
+            arrival.chain = Some(Box::new(HashChain { tokens_per_hash: 32, hashes }));
+        }
+    }
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let route = prop::sample::select(vec![
+        Route::RoundRobin,
+        Route::Random,
+        Route::LeastLoaded,
+        Route::PowerOfTwo,
+        Route::PrefixAffinity,
+    ]);
+    let queue = (prop::option::of(0u32..6), prop::option::of(0u64..900), any::<bool>());
+    let asks = prop::collection::vec(prop::collection::vec(ask(), 0..40), 1..3);
+    (engine(), 1u16..4, route, prop::option::weighted(0.5, 1u32..8), queue, asks, any::<bool>(), 0u64..3)
+        .prop_map(
+            |(engine, replicas, route, outstanding, (most, wait, by_priority), asks, cut, network_ms)| {
+                let mut pool = llm_pool("pool", replicas, route, engine);
+                pool.outstanding = outstanding;
+                pool.queue = Queue {
+                    most,
+                    wait: wait.map(Span::from_millis),
+                    order: if by_priority { QueueOrder::Priority } else { QueueOrder::Fifo },
+                };
+                let mut workloads = Vec::new();
+                let mut arrivals = Vec::new();
+                for (id, asks) in asks.iter().enumerate() {
+                    let mut source = workload(&format!("workload-{id}"), 0, id);
+                    source.network = Span::from_millis(2 * network_ms);
+                    workloads.push(source);
+                    let mut at = 0;
+                    arrivals.push(
+                        asks.iter()
+                            .enumerate()
+                            .map(|(index, ask)| {
+                                at += ask.gap_ms * 1_000_000;
+                                let mut request =
+                                    arrival(id as u16, index as u64, at, ask.prompt, ask.output);
+                                request.draw.patience = ask.patience_ms.map(Span::from_millis);
+                                identify(&mut request, ask.identity);
+                                request
+                            })
+                            .collect(),
+                    );
+                }
+                let mut scenario = scenario(Span::from_millis(3_300), vec![pool], workloads);
+                scenario.end = if cut { End::Cut } else { End::Drain };
+                scenario.bin = Span::from_millis(250);
+                Case { scenario, arrivals }
+            },
+        )
+}
+
+fn outcome_of(case: &Case, mode: Mode) -> (Totals, Everything) {
+    let (mut totals, all) = run(&case.scenario, case.arrivals.clone(), mode);
+    // Skipping makes fewer events; everything else must be equal.
+    totals.events = 0;
+    (totals, all)
+}
+
+fn assert_equal(case: &Case) {
+    let naive = outcome_of(case, Mode::Naive);
+    let engine = &case.scenario.pools[0].engine;
+    for mode in [Mode::Unskipped, Mode::Fast] {
+        let fast = outcome_of(case, mode);
+        for (a, b) in naive.1.finished.iter().zip(&fast.1.finished) {
+            assert_eq!(a, b, "{mode:?} differs from naive under {engine:?}");
+        }
+        assert_eq!(naive.1.gaps, fast.1.gaps, "{mode:?}: token gaps under {engine:?}");
+        assert_eq!(naive.1.samples, fast.1.samples, "{mode:?}: samples under {engine:?}");
+        assert_eq!(naive, fast, "{mode:?} under {engine:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_fast_engine_gives_the_naive_ones_timelines_to_the_nanosecond(case in case()) {
+        assert_equal(&case);
+    }
+}
+
+/// The generator must reach what it is there to reach; a differential test of idle replicas proves nothing.
+#[test]
+fn the_random_cases_reach_preemption_prefix_hits_cancellation_refusal_and_long_runs() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut preempted, mut cached, mut skipped, mut outcomes) = (0, 0, 0, [0u64; Outcome::ALL.len()]);
+    for _ in 0..300 {
+        let case = case().new_tree(&mut runner).unwrap().current();
+        let (totals, all) = run(&case.scenario, case.arrivals.clone(), Mode::Fast);
+        preempted += all.finished.iter().filter(|done| done.preemptions > 0).count();
+        cached += all.finished.iter().filter(|done| done.cached_tokens > 0).count();
+        skipped += u64::from(totals.steps > 2 * totals.events);
+        for (sum, count) in outcomes.iter_mut().zip(totals.outcomes) {
+            *sum += count;
+        }
+    }
+    assert!(preempted > 100, "{preempted} requests were preempted");
+    assert!(cached > 100, "{cached} requests found a cached prefix");
+    assert!(skipped > 20, "{skipped} runs skipped most of their steps");
+    for outcome in [
+        Outcome::Completed,
+        Outcome::Refused,
+        Outcome::TimedOut,
+        Outcome::Expired,
+        Outcome::Queued,
+        Outcome::Running,
+    ] {
+        assert!(outcomes[outcome as usize] > 50, "{outcome:?}: {outcomes:?}");
+    }
+}

@@ -2,7 +2,9 @@
 #![allow(unreachable_pub, missing_docs, reason = "a test crate has no outside")]
 
 mod bad_input;
+mod bad_traces;
 mod crosscheck;
 mod differential;
 mod scenarios;
 mod support;
+mod trace_inspect;

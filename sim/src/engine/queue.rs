@@ -88,12 +88,7 @@ impl EventQueue {
             if first >= heap.len() {
                 break;
             }
-            let mut least = first;
-            for child in first + 1..(first + ARITY).min(heap.len()) {
-                if heap[child] < heap[least] {
-                    least = child;
-                }
-            }
+            let least = least_child(heap, first);
             if event <= heap[least] {
                 break;
             }
@@ -102,6 +97,18 @@ impl EventQueue {
         }
         heap[index] = event;
     }
+}
+
+/// The smallest of the up to four events from `first` on. A full family is decided by a small tournament, which
+/// compiles to conditional moves: which child is least is a coin toss that a branch predictor loses.
+#[inline]
+fn least_child(heap: &[Event], first: usize) -> usize {
+    if let Some([a, b, c, d]) = heap.get(first..first + ARITY) {
+        let left = if b < a { (b, first + 1) } else { (a, first) };
+        let right = if d < c { (d, first + 3) } else { (c, first + 2) };
+        return if right.0 < left.0 { right.1 } else { left.1 };
+    }
+    (first + 1..heap.len()).fold(first, |least, child| if heap[child] < heap[least] { child } else { least })
 }
 
 #[cfg(test)]

@@ -339,7 +339,7 @@ impl Replica {
         if count == 0 {
             return;
         }
-        let first_end = run.start + run.line.step(0);
+        let first_end = if run.steps == 1 { run.end } else { run.start + run.line.step(0) };
         let whole = GapRun {
             workload,
             count,

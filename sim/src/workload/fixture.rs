@@ -8,6 +8,7 @@ use crate::scenario::{
     Scenario, SlotsEngine, Tier, Workload,
 };
 use crate::time::Span;
+use std::path::{Path, PathBuf};
 
 /// Poisson, 50/s, lognormal lengths.
 pub(super) fn workload() -> Workload {
@@ -71,4 +72,31 @@ pub(super) fn all(scenario: &Scenario, seed: u64) -> Vec<Arrival> {
         assert_eq!(source.error(), None);
     }
     out
+}
+
+/// A real trace beside the workspace, when it is there; says so when it is not.
+pub(super) fn real(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/traces").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: ../shared/data/traces/{name} is not there");
+    None
+}
+
+/// A file that is there while the value lives.
+pub(super) struct TempFile(pub(super) PathBuf);
+
+impl TempFile {
+    pub(super) fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tidegate-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        TempFile(path)
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }

@@ -65,12 +65,7 @@ impl Generator {
             .collect();
         let donors = Dist::empirical(&weights).ok();
         if lengths && donors.is_none() {
-            return Err(TraceError {
-                path: path.to_owned(),
-                line: None,
-                column: None,
-                problem: Problem::NoLengths,
-            });
+            return Err(TraceError::file(path, Problem::NoLengths));
         }
         let mut generator = Generator { clients, draws, next: BinaryHeap::new(), donors };
         for index in 0..generator.clients.len() {
@@ -175,6 +170,30 @@ mod tests {
         let mean = counts.iter().sum::<f64>() / counts.len() as f64;
         let var = counts.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / counts.len() as f64;
         (mean, (var / counts.len() as f64).sqrt())
+    }
+
+    #[test]
+    fn every_window_that_may_be_written_can_be_drawn_from() {
+        for family in [Family::Gamma, Family::Weibull] {
+            for shape in [0.001, 0.05, 1.0, 1e4] {
+                for rate_per_s in [1e-9, 1.0, 1e7] {
+                    if family == Family::Weibull && shape < 0.05 {
+                        continue;
+                    }
+                    let window = Window { start: Span::ZERO, rate_per_s, family, shape };
+                    let mut rng = stream(1, Purpose::Arrival, 0, 1);
+                    for _ in 0..100 {
+                        let (gap, first) = begin(&window, &mut rng);
+                        let next = gap.sample(&mut rng);
+                        let what = format!("{window:?}: {first} then {next}");
+                        assert!(
+                            first >= 0.0 && next >= 0.0 && first.is_finite() && next.is_finite(),
+                            "{what}"
+                        );
+                    }
+                }
+            }
+        }
     }
 
     #[test]

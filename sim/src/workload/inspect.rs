@@ -118,7 +118,7 @@ pub fn inspect(path: &Path, format: Option<TraceFormat>) -> Result<Inspection, T
         inspector.add(Span::from_nanos(at - first), drawn, None);
     }
     if inspector.requests == 0 {
-        return Err(TraceError { path: path.to_owned(), line: None, column: None, problem: Problem::Empty });
+        return Err(TraceError::file(path, Problem::Empty));
     }
     let mut inspection = inspector.finish();
     inspection.clients = Some(stats.rows);

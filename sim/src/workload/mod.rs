@@ -15,6 +15,8 @@ mod lengths;
 mod process;
 mod session;
 mod source;
+#[cfg(test)]
+mod tests;
 pub mod trace;
 
 pub use hash::arrival_hash;

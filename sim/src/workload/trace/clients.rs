@@ -5,7 +5,7 @@
 //! `token_pdf_by_window_start = {"43200": {"input_tokens": [[value, probability], ..], "output_tokens": [..]}}`.
 //! `reason_ratio` (the share of output tokens spent on reasoning) is not used: they are output tokens.
 
-use super::error::{Fault, Problem, TraceError, shown};
+use super::error::{Fault, Problem, TraceError, shown, token_range};
 use super::lines::Lines;
 use super::mooncake::json;
 use super::number::TOKENS_MOST;
@@ -133,7 +133,12 @@ fn parse(line: &str) -> Result<Client, Fault> {
     let mut tokens = Vec::new();
     for (key, pdfs) in line.token_pdf_by_window_start.unwrap_or_default() {
         let at = format!("token_pdf_by_window_start[\"{}\"]", shown(&key));
-        let seconds: u32 = key.parse().map_err(|_| Fault::at(at.clone(), Problem::NotWhole(shown(&key))))?;
+        let no_time = || Problem::Range {
+            value: shown(&key),
+            allowed: "0..=4294967295 s, whole seconds",
+            hint: "a table is named by when it begins to hold",
+        };
+        let seconds: u32 = key.parse().map_err(|_| Fault::at(at.clone(), no_time()))?;
         if pdfs.input_tokens.is_empty() && pdfs.output_tokens.is_empty() {
             continue;
         }
@@ -152,7 +157,8 @@ fn parse_window(
 ) -> Result<Window, Fault> {
     let check = |name: &str, value: f64, holds: bool, allowed| {
         let at = || format!("windows_600s[{index}].{name}");
-        let problem = || Problem::Range { value: value.to_string(), allowed };
+        let hint = "a window is `[start_s, rate_per_s, cv, family, shape, scale_s]`; leave out inactive ones";
+        let problem = || Problem::Range { value: value.to_string(), allowed, hint };
         if holds { Ok(value) } else { Err(Fault::at(at(), problem())) }
     };
     let start = check("start_s", *start, (0.0..=1e8).contains(start), "0..=1e8 s")?;
@@ -178,11 +184,11 @@ fn parse_window(
 fn table(at: &str, pairs: &[(f64, f64)]) -> Result<Dist, Fault> {
     for (index, &(value, probability)) in pairs.iter().enumerate() {
         if !(value >= 1.0 && value <= f64::from(TOKENS_MOST) && value.fract() == 0.0) {
-            let problem = Problem::Range { value: value.to_string(), allowed: "1..=16777216 tokens" };
-            return Err(Fault::at(format!("{at}[{index}]"), problem));
+            return Err(Fault::at(format!("{at}[{index}]"), token_range(&value.to_string())));
         }
         if !(0.0..=1.0).contains(&probability) {
-            let problem = Problem::Range { value: probability.to_string(), allowed: "0..=1" };
+            let hint = "a table is a list of pairs `[tokens, probability]`";
+            let problem = Problem::Range { value: probability.to_string(), allowed: "0..=1", hint };
             return Err(Fault::at(format!("{at}[{index}]"), problem));
         }
     }

@@ -13,7 +13,7 @@ pub struct TraceError {
     /// Column or field, when one is to blame.
     pub column: Option<String>,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// What can be wrong with a trace.
@@ -91,6 +91,8 @@ pub enum Problem {
         value: String,
         /// The allowed range.
         allowed: &'static str,
+        /// What to do about it.
+        hint: &'static str,
     },
     /// A row lies before the row above it.
     #[error("`{0}` lies before the row above it")]
@@ -131,7 +133,7 @@ impl Problem {
             Problem::Gzip(_) => {
                 "download or compress the file again; `gzip -t FILE` tells whether it is whole"
             }
-            Problem::Empty => "a trace needs at least one row after its header",
+            Problem::Empty => "a trace needs at least one request, or one client that is ever active",
             Problem::Unrecognised(_) => {
                 "formats: plain (header `arrival_s,prompt_tokens,output_tokens`), azure-2023, mooncake, servegen, \
                  burstgpt"
@@ -147,7 +149,7 @@ impl Problem {
             Problem::NotNumber(_) => "write a decimal number, such as `12.5`",
             Problem::NotWhole(_) => "tokens are whole numbers",
             Problem::NotTime(_) => "is the row cut short?",
-            Problem::Range { .. } => "leave out rows of requests that failed or never ran",
+            Problem::Range { hint, .. } => hint,
             Problem::Unsorted(_) => "sort the rows by time",
             Problem::Hashes { .. } => "a hash stands for 512 prompt tokens",
             Problem::Overlap(_) => "windows are 600 s long, in order of their start",
@@ -163,8 +165,8 @@ impl Problem {
 
 impl TraceError {
     /// An error about the whole file.
-    pub(super) fn file(path: &Path, problem: Problem) -> Self {
-        TraceError { path: path.to_owned(), line: None, column: None, problem }
+    pub(in crate::workload) fn file(path: &Path, problem: Problem) -> Self {
+        TraceError { path: path.to_owned(), line: None, column: None, problem: Box::new(problem) }
     }
 
     /// What to do about it.
@@ -205,9 +207,21 @@ impl Fault {
     }
 }
 
-/// A value as it may be shown: escaped, and cut when it is long.
+/// A value as it may be shown: control characters escaped, and cut when it is long.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 48;
-    let cut: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
+    let mut cut = String::new();
+    for letter in text.chars().take(MOST) {
+        if letter.is_control() { cut.extend(letter.escape_debug()) } else { cut.push(letter) }
+    }
     if text.chars().nth(MOST).is_some() { cut + "..." } else { cut }
+}
+
+/// A token count outside `1..=TOKENS_MOST`.
+pub(super) fn token_range(value: &str) -> Problem {
+    Problem::Range {
+        value: shown(value),
+        allowed: "1..=16777216 tokens",
+        hint: "leave out rows of requests that failed or never ran",
+    }
 }

@@ -91,7 +91,7 @@ impl Lines {
             path: self.path.clone(),
             line: Some(self.number),
             column: fault.column,
-            problem: fault.problem,
+            problem: Box::new(fault.problem),
         }
     }
 
@@ -154,13 +154,13 @@ mod tests {
         }
         assert_eq!(all(bytes.clone()).unwrap(), ["1 a", "2 bc", "3 d"]);
         bytes.truncate(bytes.len() - 5);
-        assert!(matches!(all(bytes).unwrap_err().problem, Problem::Gzip(_)));
+        assert!(matches!(*all(bytes).unwrap_err().problem, Problem::Gzip(_)));
     }
 
     #[test]
     fn bytes_that_are_no_text_are_refused_with_their_place() {
         let error = all(b"ok\nab\x00c\n".to_vec()).unwrap_err();
-        assert_eq!((error.line, error.problem), (Some(2), Problem::Binary(3)));
-        assert!(matches!(all(b"\xff\xfe".to_vec()).unwrap_err().problem, Problem::Binary(1)));
+        assert_eq!((error.line, *error.problem), (Some(2), Problem::Binary(3)));
+        assert!(matches!(*all(b"\xff\xfe".to_vec()).unwrap_err().problem, Problem::Binary(1)));
     }
 }

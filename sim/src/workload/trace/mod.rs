@@ -13,6 +13,8 @@ mod mooncake;
 mod number;
 mod rows;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use clients::{Client, Clients, Family, WINDOW, Window};
 pub use error::{Problem, TraceError};

@@ -21,8 +21,11 @@ struct Line {
     hash_ids: Option<Vec<Value>>,
 }
 
-/// Time (nanoseconds; the file counts milliseconds), prompt and output tokens, and the chain of a line.
-pub(super) fn row(line: &str) -> Result<(u64, u32, u32, Option<Box<HashChain>>), Fault> {
+/// Time (nanoseconds), prompt and output tokens, and the chain of a row.
+type Parts = (u64, u32, u32, Option<Box<HashChain>>);
+
+/// Reads a line. The file counts milliseconds.
+pub(super) fn row(line: &str) -> Result<Parts, Fault> {
     let line: Line = serde_json::from_str(line).map_err(|e| Fault::of(json(&e)))?;
     let at = field("timestamp", line.timestamp.as_ref(), |text| nanos(text, 3))?;
     let prompt = field("input_length", line.input_length.as_ref(), tokens)?;
@@ -34,13 +37,12 @@ pub(super) fn row(line: &str) -> Result<(u64, u32, u32, Option<Box<HashChain>>),
         return Err(Fault::at("hash_ids", problem));
     }
     let hash = |(index, id): (usize, &Value)| {
-        id.as_u64().ok_or_else(|| {
-            let value = shown(&id.to_string());
-            Fault::at(
-                format!("hash_ids[{index}]"),
-                Problem::Range { value, allowed: "0..2^64, whole numbers" },
-            )
-        })
+        let range = || Problem::Range {
+            value: shown(&id.to_string()),
+            allowed: "0..2^64, whole numbers",
+            hint: "hashes are numbers that name a block and all before it",
+        };
+        id.as_u64().ok_or_else(|| Fault::at(format!("hash_ids[{index}]"), range()))
     };
     let hashes: Vec<u64> = ids.iter().enumerate().map(hash).collect::<Result<_, _>>()?;
     let chain =

@@ -1,6 +1,6 @@
 //! Decimal text to integers, exactly: no floating point between a trace and a nanosecond.
 
-use super::error::{Problem, shown};
+use super::error::{Problem, shown, token_range};
 
 /// Most tokens a prompt or an output may have: 2^24, far beyond any context, small enough that the square of a
 /// length fits 64 bits.
@@ -88,18 +88,18 @@ pub(super) fn nanos(text: &str, decimals: i32) -> Result<u64, Problem> {
     scaled(text, 9 - decimals).map(|(ns, _)| ns).map_err(|bad| match bad {
         Bad::Syntax => Problem::NotNumber(shown(text)),
         Bad::Negative | Bad::Overflow => {
-            Problem::Range { value: shown(text), allowed: "0..18446744073 s, times are not negative" }
+            let hint = "times count from any start, but neither backwards nor beyond 584 years";
+            Problem::Range { value: shown(text), allowed: "0..=18446744073 s", hint }
         }
     })
 }
 
 /// A count of tokens, `1..=TOKENS_MOST`.
 pub(super) fn tokens(text: &str) -> Result<u32, Problem> {
-    let range = || Problem::Range { value: shown(text), allowed: "1..=16777216 tokens" };
     match scaled(text, 0) {
         Ok((_, false)) => Err(Problem::NotWhole(shown(text))),
         Ok((count, true)) if (1..=u64::from(TOKENS_MOST)).contains(&count) => Ok(count as u32),
-        Ok(_) | Err(Bad::Negative | Bad::Overflow) => Err(range()),
+        Ok(_) | Err(Bad::Negative | Bad::Overflow) => Err(token_range(text)),
         Err(Bad::Syntax) => Err(Problem::NotNumber(shown(text))),
     }
 }
@@ -149,7 +149,7 @@ fn civil(text: &str) -> Option<u64> {
 }
 
 fn is_leap(year: u64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
 fn days_in(year: u64, month: u64) -> u64 {

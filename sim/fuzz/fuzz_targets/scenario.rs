@@ -1,6 +1,7 @@
 //! Any text is a scenario or is refused with diagnostics that point into it; never a panic.
 //!
-//! `cargo +nightly fuzz run scenario --fuzz-dir sim/fuzz sim/fuzz/corpus/scenario scenarios` starts from the shipped files.
+//! Start from the shipped and the broken files:
+//! `cargo +nightly fuzz run scenario fuzz/corpus/scenario ../scenarios ../tests/bad/scenarios`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

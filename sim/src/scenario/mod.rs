@@ -58,7 +58,7 @@ pub struct Scenario {
     pub properties: Vec<Property>,
     /// Notes that every report must carry ("pool `chat` uses an uncalibrated roofline").
     pub caveats: Vec<String>,
-    /// SHA-256 over the effective values, overrides included, and the contents of the files it names (hex).
+    /// BLAKE3 over the effective values, overrides included, and the contents of the files it names (hex).
     pub hash: String,
 }
 

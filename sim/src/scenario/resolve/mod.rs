@@ -18,8 +18,6 @@ use super::document::Node;
 use super::file::{ModelFile, PoolFile, ScenarioFile};
 use super::{Model, Pool, Scenario, Tier, Workload};
 use crate::hardware;
-use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 
 /// What resolving needs beside the file.
 pub(super) struct Context<'a> {
@@ -213,7 +211,7 @@ fn model_of(name: &At<super::leaf::Name>, models: &Named<ModelFile>, errors: &mu
     models.find(name, "model", errors)
 }
 
-/// SHA-256 over the effective values: equal for files that differ only in units, order of keys, comments, the
+/// BLAKE3 over the effective values: equal for files that differ only in units, order of keys, comments, the
 /// question, or parts that are switched off. Traces and tables enter with the digest of their contents, not with
 /// their path.
 fn hash(file: &ScenarioFile, traces: &Traces) -> String {
@@ -227,15 +225,7 @@ fn hash(file: &ScenarioFile, traces: &Traces) -> String {
     trace::digest_paths(&mut effective, traces);
     let mut text = String::from("tidegate scenario 1\n");
     effective.write_keys(&mut text);
-    hex(&Sha256::digest(text.as_bytes()))
-}
-
-/// Lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
 /// A workload of the file: resolved, switched off, or not readable.

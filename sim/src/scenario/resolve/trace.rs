@@ -5,7 +5,6 @@ use crate::scenario::diagnostic::{Errors, shorten};
 use crate::scenario::file::{ArrivalsFile, FormatWord, LengthsFile, PoolFile, ScenarioFile, StepTimeFile};
 use crate::scenario::{TraceFormat, leaf};
 use crate::workload::trace::{self, TraceStats};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -183,15 +182,17 @@ enum Unset {
     Variable(String),
 }
 
-/// SHA-256 of a file, as `sha256sum` prints it. O(file) time, O(1) memory.
+/// BLAKE3 of a file, as `b3sum` prints it. O(file) time, O(1) memory.
 fn digest(path: &Path) -> std::io::Result<String> {
-    let mut hasher = Sha256::new();
+    let mut hasher = blake3::Hasher::new();
     let mut file = std::fs::File::open(path)?;
     let mut buffer = vec![0; 1 << 16];
     loop {
         match std::io::Read::read(&mut file, &mut buffer)? {
-            0 => return Ok(super::hex(&hasher.finalize())),
-            count => hasher.update(&buffer[..count]),
+            0 => return Ok(hasher.finalize().to_hex().to_string()),
+            count => {
+                hasher.update(&buffer[..count]);
+            }
         }
     }
 }
@@ -200,7 +201,7 @@ fn digest(path: &Path) -> std::io::Result<String> {
 pub(super) fn digest_paths(file: &mut ScenarioFile, traces: &Traces) {
     let replace = |path: &mut At<leaf::Text>| {
         if let Some(digest) = traces.digests.get(&path.value.0) {
-            path.value.0 = format!("sha256:{digest}");
+            path.value.0 = format!("blake3:{digest}");
         }
     };
     for (_, _, workload) in &mut file.workloads.entries {

@@ -7,4 +7,5 @@ mod crosscheck;
 mod differential;
 mod scenarios;
 mod support;
+mod tidy;
 mod trace_inspect;

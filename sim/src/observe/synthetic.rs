@@ -109,8 +109,10 @@ pub(crate) fn run(scenario: &Scenario, requests: u32, seed: u64, grid: u64) -> (
     }
     for (pool, spec) in scenario.pools.iter().enumerate() {
         for replica in 0..spec.replicas {
-            work(scenario, &mut rng, pool as u16, replica, grid, &mut facts);
+            ended = ended.max(work(scenario, &mut rng, pool as u16, replica, grid, &mut facts));
         }
+    }
+    for (pool, spec) in scenario.pools.iter().enumerate() {
         let bins = (ended.as_nanos()).div_ceil(scenario.bin.as_nanos());
         for bin in 1..=bins {
             let at = Time::from_nanos(bin * scenario.bin.as_nanos()).min(ended);
@@ -278,9 +280,17 @@ fn decode(
     (now, lost)
 }
 
-/// Busy periods of one replica.
-fn work(scenario: &Scenario, rng: &mut Rng, pool: u16, replica: u16, grid: u64, facts: &mut Vec<Fact>) {
+/// Busy periods of one replica; when the last ended.
+fn work(
+    scenario: &Scenario,
+    rng: &mut Rng,
+    pool: u16,
+    replica: u16,
+    grid: u64,
+    facts: &mut Vec<Fact>,
+) -> Time {
     let mut now = Time::ZERO + gridded(exponential(rng, 0.5), grid);
+    let mut ended = now;
     while now < Time::ZERO + scenario.horizon {
         let load = swell(now, scenario.horizon);
         let step = gridded(0.012 + 0.016 * load, grid);
@@ -306,6 +316,7 @@ fn work(scenario: &Scenario, rng: &mut Rng, pool: u16, replica: u16, grid: u64, 
             outside_range,
         }));
         let idle = exponential(rng, 2.0 * (1.0 - 0.95 * load).max(0.02));
-        now = end + gridded(idle, grid);
+        (now, ended) = (end + gridded(idle, grid), end);
     }
+    ended
 }

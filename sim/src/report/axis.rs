@@ -110,7 +110,9 @@ impl Axis {
         let kept = known.into_iter().filter(|quantile| *quantile <= high);
         let ticks =
             kept.map(|at| Tick { at, label: if at == 0.0 { "min".to_owned() } else { quantile_name(at) } });
-        Axis { label: "percentile".to_owned(), scale: Scale::Tail { high }, ticks: ticks.collect() }
+        let mut ticks: Vec<Tick> = ticks.collect();
+        ticks.push(Tick { at: high, label: "max".to_owned() });
+        Axis { label: "percentile".to_owned(), scale: Scale::Tail { high }, ticks }
     }
 
     /// Simulated time from 0 to `until` seconds.
@@ -216,7 +218,7 @@ mod tests {
             ["20 ms", "50 ms", "100 ms", "200 ms", "500 ms", "1 s"]
         );
         assert_eq!(labels(&Axis::log_duration("x", 20.1e6, 20.9e6))[..2], ["20 ms", "20.2 ms"]);
-        assert_eq!(labels(&Axis::tail(20_000)).last(), Some(&"p99.99"));
+        assert_eq!(labels(&Axis::tail(20_000))[7..], ["p99.99", "max"]);
         assert_eq!(labels(&Axis::time(86_400.0)), ["0", "3", "6", "9", "12", "15", "18", "21", "24"]);
     }
 

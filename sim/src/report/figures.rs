@@ -219,7 +219,8 @@ fn timeline_plots(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> [Pl
         limits: Vec::new(),
     };
     let mean = if results.summary.replications() > 1 { ", mean over replications" } else { "" };
-    let bins = format!("bins of {}{mean}", Unit::Ns.show(provenance.bin_ns as f64));
+    let grey = if shaded.is_empty() { "" } else { "; shaded: not counted" };
+    let bins = format!("bins of {}{mean}{grey}", Unit::Ns.show(provenance.bin_ns as f64));
     // A flow belongs to the whole bin, a state to its end.
     let flow = |label: &str, color, look, get: fn(&TimelineRow) -> f64| {
         let at = |row: &&TimelineRow| (row.start_s + width / 2.0, get(row) / width);

@@ -24,11 +24,11 @@ pub(super) fn outline(histogram: &Histogram<u64>, least: f64, most: f64) -> Vec<
         shares[place as usize] += bucket.count_at_value() as f64 / total;
     }
     let edge = |bar: usize| low * (span * bar as f64 / bars).exp();
-    let mut points = vec![(low, 0.0)];
+    let mut points = vec![(edge(0), 0.0)];
     for (bar, share) in shares.iter().enumerate() {
         points.extend([(edge(bar), *share), (edge(bar + 1), *share)]);
     }
-    points.push((high, 0.0));
+    points.push((edge(shares.len()), 0.0));
     points
 }
 

@@ -207,11 +207,10 @@ fn empty_and_tiny_runs_leave_a_folder_that_reads_back() {
 fn a_timeline_row_is_the_mean_over_replications_and_an_early_end_counts_as_idle() {
     let scenario = scenario();
     let mut runs = recordings(&scenario, 300, 2);
-    let rows = |recording: &Recording| timeline_rows(recording);
-    let (a, b) = (rows(&runs[0]), rows(&runs[1]));
-    let b_run = runs.remove(1);
-    runs[0].merge(&b_run);
-    let both = rows(&runs[0]);
+    let (a, b) = (timeline_rows(&runs[0]), timeline_rows(&runs[1]));
+    let second = runs.remove(1);
+    runs[0].merge(&second);
+    let both = timeline_rows(&runs[0]);
     let chat = |rows: &[TimelineRow]| rows.iter().filter(|r| r.pool == "h100").cloned().collect::<Vec<_>>();
     let (a, b, both) = (chat(&a), chat(&b), chat(&both));
     assert_eq!(both.len(), a.len().max(b.len()));

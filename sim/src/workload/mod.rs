@@ -19,6 +19,6 @@ mod source;
 mod tests;
 pub mod trace;
 
-pub use hash::arrival_hash;
+pub use hash::{SourceHash, arrival_hash};
 pub use session::PAUSE_AFTER_NOTHING;
 pub use source::{Source, SourceError};

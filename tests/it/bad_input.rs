@@ -2,6 +2,7 @@
 //!
 //! A file under `tests/bad/scenarios` may begin with `#! --set KEY=VALUE` or `#! --variant NAME` lines: arguments to
 //! load it with. What it is refused with stands beside it in a `.snap` file (`cargo insta review` after a change).
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};

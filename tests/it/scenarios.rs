@@ -1,9 +1,14 @@
 //! Every shipped scenario is valid: for the loader, for the JSON Schema, in each of its variants.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use crate::bad_input::scenarios as files_of;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tidegate_sim::engine::{Mode, Totals, simulate};
+use tidegate_sim::observe::recorder::Recorder;
 use tidegate_sim::scenario::{self, Arrivals, Engine, Overrides, Scenario};
+use tidegate_sim::workload::Source;
 
 /// Files under `scenarios/`, with the trace of those that need one; `None` when it is not there.
 fn shipped() -> Vec<(PathBuf, Option<Overrides>)> {
@@ -41,6 +46,36 @@ fn every_shipped_scenario_and_variant_loads() {
         loaded += 1;
     }
     assert!(loaded >= 8, "only {loaded} scenarios were loaded");
+}
+
+#[test]
+fn every_shipped_scenario_runs_and_each_property_has_a_figure() {
+    for (path, overrides) in shipped() {
+        let Some(mut overrides) = overrides else {
+            eprintln!("skipped: {} needs a trace that is not here (set TIDEGATE_TRACE)", path.display());
+            continue;
+        };
+        // A day and a million requests, shortened; the rest as it is.
+        let shorter = [("bench.toml", "200s"), ("diurnal.toml", "3h")];
+        let shorter = shorter.iter().find(|(name, _)| path.ends_with(name));
+        overrides.set.extend(shorter.map(|(_, horizon)| format!("scenario.horizon={horizon}")));
+        if path.ends_with("diurnal.toml") {
+            overrides.set.push("workloads.reports.enabled=false".into());
+        }
+        let scenario = scenario::load(&path, &overrides).unwrap_or_else(|found| panic!("{found}"));
+        let sources: Vec<Source> = (0..scenario.workloads.len())
+            .map(|workload| Source::open(&scenario, workload as u16, scenario.seed).unwrap())
+            .collect();
+        let mut recorder = Recorder::new(&scenario);
+        let go_on = |_, _: &Totals| ControlFlow::Continue(());
+        let totals = simulate(&scenario, sources, scenario.seed, Mode::Fast, &mut recorder, go_on);
+        assert!(totals.offered > 1_000, "{}: {totals:?}", path.display());
+        let recording = recorder.finish(totals.ended);
+        for property in &scenario.properties {
+            let reading = recording.reading(property.workload, &property.measure);
+            assert!(reading.is_some(), "{}: `{}` has no figure", path.display(), property.name);
+        }
+    }
 }
 
 #[test]

@@ -381,7 +381,7 @@ section! {
         tenants: At<Count<1, 1_000_000>> = 1,
         /// When requests, or sessions, start.
         arrivals: At<ArrivalsFile>,
-        /// Prompt tokens (of a turn, without the conversation it carries).
+        /// Prompt tokens (of a turn: without the shared prefix and the conversation it carries).
         prompt: Option<At<DistFile<Lengths>>>,
         /// Output tokens.
         output: Option<At<DistFile<Lengths>>>,
@@ -391,7 +391,7 @@ section! {
         max_tokens: Option<At<Tokens<1, TOKENS_MOST>>>,
         /// Conversations of several turns.
         sessions: Option<At<SessionsFile>>,
-        /// Tokens of system prompt that all its requests share.
+        /// Tokens of system prompt that all its requests share, in front of `prompt`.
         shared_prefix: At<Tokens<0, TOKENS_MOST>> = 0,
         /// How long the client waits before it gives up; for ever when left out.
         patience: Option<At<DistFile<Times>>>,

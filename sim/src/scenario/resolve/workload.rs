@@ -431,7 +431,9 @@ fn objectives(at: &At<ObjectivesFile>, site: &Site<'_>, errors: &mut Errors) -> 
 
 /// Parts of a workload that must agree with its model.
 fn agreement(workload: &WorkloadFile, site: &Site<'_>, trace: Option<TraceFormat>, errors: &mut Errors) {
-    if trace == Some(TraceFormat::Mooncake) && workload.shared_prefix.value.0 > 0 {
+    let own_prompts = workload.prompt.is_none()
+        && !matches!(&workload.lengths, Some(At { value: LengthsFile::Pairs(_), .. }));
+    if trace == Some(TraceFormat::Mooncake) && own_prompts && workload.shared_prefix.value.0 > 0 {
         errors.refuse(
             &workload.shared_prefix.place,
             "the prompts of a `mooncake` trace have prefixes of their own",

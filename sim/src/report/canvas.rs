@@ -156,7 +156,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
             y += 18.0;
         }
         let top = y + 2.0;
-        let rows = self.mark_rows(plot, top);
+        let rows = self.mark_rows(plot);
         let strip =
             if rows.is_empty() { 6.0 } else { 17.0 * (1 + rows.iter().max().unwrap_or(&0)) as f64 + 4.0 };
         let frame = Frame { left: LEFT, right: WIDTH - RIGHT, top: top + strip, bottom: HEIGHT - BOTTOM };
@@ -184,21 +184,17 @@ impl<B: DrawingBackend> Pen<'_, B> {
         }
     }
 
-    /// The row of each mark's label, so that no two overlap.
-    fn mark_rows(&mut self, plot: &Plot, _top: f64) -> Vec<usize> {
-        let mut ends: Vec<f64> = Vec::new();
-        let mut rows = vec![0; plot.marks.len()];
+    /// The row of each mark's label: one lower for each label that its line would cross.
+    fn mark_rows(&mut self, plot: &Plot) -> Vec<usize> {
         let mut order: Vec<usize> = (0..plot.marks.len()).collect();
         order.sort_by(|a, b| plot.marks[*a].at.total_cmp(&plot.marks[*b].at));
+        let mut rows = vec![0; plot.marks.len()];
+        let mut placed: Vec<(f64, usize)> = Vec::new();
         for index in order {
             let (start, end) = self.mark_span(plot, &plot.marks[index]);
-            let row = ends.iter().position(|used| *used + 10.0 < start).unwrap_or(ends.len());
-            if row == ends.len() {
-                ends.push(end);
-            } else {
-                ends[row] = end;
-            }
-            rows[index] = row;
+            let crossed = placed.iter().filter(|(reach, _)| *reach + 12.0 > start).map(|(_, row)| row + 1);
+            rows[index] = crossed.max().unwrap_or(0);
+            placed.push((end, rows[index]));
         }
         rows
     }

@@ -277,7 +277,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
             outline.extend([(last.0, frame.bottom), (first.0, frame.bottom)]);
             let units: Vec<_> = outline.iter().map(|at| self.units(*at)).collect();
             let tint = ink.light.mix(0.2);
-            self.to.fill_polygon(units, &ShapeStyle::from(tint).filled()).ok().expect(MEMORY);
+            self.to.fill_polygon(units, &ShapeStyle::from(tint).filled()).expect(MEMORY);
         }
         let width = if series.look == Look::Dotted { 1.8 } else { 2.2 };
         self.line(&points, ink, width, dash(series.look));
@@ -285,7 +285,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
 
     fn rectangle(&mut self, from: (f64, f64), until: (f64, f64), ink: Ink) {
         let (from, until) = (self.units(from), self.units(until));
-        self.to.draw_rect(from, until, &ShapeStyle::from(ink.light).filled(), true).ok().expect(MEMORY);
+        self.to.draw_rect(from, until, &ShapeStyle::from(ink.light).filled(), true).expect(MEMORY);
     }
 
     fn line(&mut self, points: &[(f64, f64)], ink: Ink, width: f64, pattern: Option<(f64, f64)>) {
@@ -296,7 +296,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
         };
         for piece in pieces {
             let units: Vec<_> = piece.iter().map(|at| self.units(*at)).collect();
-            self.to.draw_path(units, &style).ok().expect(MEMORY);
+            self.to.draw_path(units, &style).expect(MEMORY);
         }
     }
 
@@ -308,7 +308,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
         };
         let style = self.style(size, ink, bold, h_pos);
         let at = self.units((at.0, at.1 + self.drop * size));
-        self.to.draw_text(text, &style, at).ok().expect(MEMORY);
+        self.to.draw_text(text, &style, at).expect(MEMORY);
     }
 
     /// Text that reads upwards, centred at `at`.
@@ -316,7 +316,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
         let mut style = self.style(size, ink, false, HPos::Center);
         style.font = style.font.transform(FontTransform::Rotate270);
         let at = self.units((at.0 + self.drop * size, at.1));
-        self.to.draw_text(text, &style, at).ok().expect(MEMORY);
+        self.to.draw_text(text, &style, at).expect(MEMORY);
     }
 
     fn style(&self, size: f64, ink: Ink, bold: bool, h_pos: HPos) -> TextStyle<'static> {

@@ -90,7 +90,7 @@ fn timelines(a: &ResultSet, b: &ResultSet, names: &[String; 2]) -> Vec<Plot> {
             title: format!("Requests waiting for pool {}", pool.name),
             caption: captions(a, b),
             x: Axis::time(until),
-            y: Axis::count("requests waiting", most),
+            y: Axis::count("requests", most),
             series: vec![
                 Series { label: names[0].clone(), color: 0, look: Look::Solid, points: left },
                 Series { label: names[1].clone(), color: 1, look: Look::Dashed, points: right },

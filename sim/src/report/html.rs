@@ -161,7 +161,7 @@ fn overall(summary: &Summary) -> Value {
     let (all, bad, open) = (summary.properties.len(), of(Verdict::Violated), of(Verdict::Inconclusive));
     let (class, text) = match (all, bad, open) {
         (0, _, _) => ("none", "No property was asked of this run.".to_owned()),
-        (all, 0, 0) if all == 1 => ("holds", "The property holds.".to_owned()),
+        (1, 0, 0) => ("holds", "The property holds.".to_owned()),
         (all, 0, 0) => ("holds", format!("All {all} properties hold.")),
         (all, 0, open) => {
             ("inconclusive", format!("{open} of {all} properties are inconclusive, none is violated."))

@@ -9,7 +9,7 @@ use tidegate_sim::results::{Layout, ResultSet, ResultsError};
 use tidegate_sim::scenario::Metric;
 
 /// Redraws the figures of a result folder, or lays a second one over it; prints the files it wrote.
-pub fn plot(args: &PlotArgs) -> Result<ExitCode> {
+pub(crate) fn plot(args: &PlotArgs) -> Result<ExitCode> {
     let metric = args.metric.as_deref().map(metric_named).transpose()?;
     let results = ResultSet::read(&args.results).map_err(complain)?;
     let other = args.compare.as_deref().map(ResultSet::read).transpose().map_err(complain)?;

@@ -210,17 +210,3 @@ fn drawing_again_gives_the_same_bytes() {
     let again: Summary = serde_json::from_slice(&encode_summary(&set.summary)).unwrap();
     assert_eq!(again, set.summary);
 }
-#[test]
-#[ignore]
-fn look() {
-    let layout = Layout::new("/tmp/look");
-    let set = result_set(&scenario(), 20_000, 5);
-    set.write(&layout, false).unwrap();
-    render(&set, &layout, Options::default()).unwrap();
-    let mut other = scenario();
-    other.variant = Some("more-gpus".to_owned());
-    let mut other = result_set(&other, 8_000, 5);
-    other.summary.provenance.arrival_hash = "abc".to_owned();
-    other.write(&Layout::new("/tmp/look2"), false).unwrap();
-    render(&set, &layout, Options { compare: Some(&other), metric: None }).unwrap();
-}

@@ -133,7 +133,7 @@ pub struct PoolRecord {
     pub workers: u64,
     /// Worker time spent working inside the counted window, nanoseconds.
     pub busy_inside_ns: u128,
-    /// Steps taken over the whole run (services, on a `slots` pool).
+    /// Steps taken over the whole run (stretches of constant load, on a `slots` pool).
     pub steps: u64,
     /// Steps of the whole run whose shape lay outside the range in which the step law was measured.
     pub outside_range: u64,

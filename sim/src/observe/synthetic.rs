@@ -310,7 +310,7 @@ fn work(
             last_start,
             end,
             steps,
-            busy: 1,
+            busy: 1 + u32::from(rng.random::<f64>() < 0.001),
             decodes: 8,
             prefill_tokens: 0,
             outside_range,

@@ -74,12 +74,12 @@ fn naive(scenario: &Scenario, facts: &[Fact], ended: Time) -> Recording {
                     let from = run.start.as_nanos().max(index as u64 * width);
                     let until = run.end.as_nanos().min((index as u64 + 1) * width);
                     if until > from {
-                        pool.timeline.bin(index).busy_ns += until - from;
+                        pool.timeline.bin(index).busy_ns += (until - from) * u64::from(run.busy);
                     }
                 }
                 let from = run.start.as_nanos().max(scenario.warmup.as_nanos());
                 let until = run.end.as_nanos().min(scenario.horizon.as_nanos());
-                pool.busy_inside_ns += u128::from(until.saturating_sub(from));
+                pool.busy_inside_ns += u128::from(until.saturating_sub(from)) * u128::from(run.busy);
             }
             Fact::Finished(done) => {
                 naive_finish(scenario, &mut out, done, inside(done.ended), inside(done.arrived))

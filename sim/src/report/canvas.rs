@@ -156,7 +156,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
             y += 18.0;
         }
         let top = y + 2.0;
-        let rows = self.mark_rows(plot, top);
+        let rows = self.mark_rows(plot);
         let strip =
             if rows.is_empty() { 6.0 } else { 17.0 * (1 + rows.iter().max().unwrap_or(&0)) as f64 + 4.0 };
         let frame = Frame { left: LEFT, right: WIDTH - RIGHT, top: top + strip, bottom: HEIGHT - BOTTOM };
@@ -184,21 +184,17 @@ impl<B: DrawingBackend> Pen<'_, B> {
         }
     }
 
-    /// The row of each mark's label, so that no two overlap.
-    fn mark_rows(&mut self, plot: &Plot, _top: f64) -> Vec<usize> {
-        let mut ends: Vec<f64> = Vec::new();
-        let mut rows = vec![0; plot.marks.len()];
+    /// The row of each mark's label: one lower for each label that its line would cross.
+    fn mark_rows(&mut self, plot: &Plot) -> Vec<usize> {
         let mut order: Vec<usize> = (0..plot.marks.len()).collect();
         order.sort_by(|a, b| plot.marks[*a].at.total_cmp(&plot.marks[*b].at));
+        let mut rows = vec![0; plot.marks.len()];
+        let mut placed: Vec<(f64, usize)> = Vec::new();
         for index in order {
             let (start, end) = self.mark_span(plot, &plot.marks[index]);
-            let row = ends.iter().position(|used| *used + 10.0 < start).unwrap_or(ends.len());
-            if row == ends.len() {
-                ends.push(end);
-            } else {
-                ends[row] = end;
-            }
-            rows[index] = row;
+            let crossed = placed.iter().filter(|(reach, _)| *reach + 12.0 > start).map(|(_, row)| row + 1);
+            rows[index] = crossed.max().unwrap_or(0);
+            placed.push((end, rows[index]));
         }
         rows
     }
@@ -281,7 +277,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
             outline.extend([(last.0, frame.bottom), (first.0, frame.bottom)]);
             let units: Vec<_> = outline.iter().map(|at| self.units(*at)).collect();
             let tint = ink.light.mix(0.2);
-            self.to.fill_polygon(units, &ShapeStyle::from(tint).filled()).ok().expect(MEMORY);
+            self.to.fill_polygon(units, &ShapeStyle::from(tint).filled()).expect(MEMORY);
         }
         let width = if series.look == Look::Dotted { 1.8 } else { 2.2 };
         self.line(&points, ink, width, dash(series.look));
@@ -289,7 +285,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
 
     fn rectangle(&mut self, from: (f64, f64), until: (f64, f64), ink: Ink) {
         let (from, until) = (self.units(from), self.units(until));
-        self.to.draw_rect(from, until, &ShapeStyle::from(ink.light).filled(), true).ok().expect(MEMORY);
+        self.to.draw_rect(from, until, &ShapeStyle::from(ink.light).filled(), true).expect(MEMORY);
     }
 
     fn line(&mut self, points: &[(f64, f64)], ink: Ink, width: f64, pattern: Option<(f64, f64)>) {
@@ -300,7 +296,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
         };
         for piece in pieces {
             let units: Vec<_> = piece.iter().map(|at| self.units(*at)).collect();
-            self.to.draw_path(units, &style).ok().expect(MEMORY);
+            self.to.draw_path(units, &style).expect(MEMORY);
         }
     }
 
@@ -312,7 +308,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
         };
         let style = self.style(size, ink, bold, h_pos);
         let at = self.units((at.0, at.1 + self.drop * size));
-        self.to.draw_text(text, &style, at).ok().expect(MEMORY);
+        self.to.draw_text(text, &style, at).expect(MEMORY);
     }
 
     /// Text that reads upwards, centred at `at`.
@@ -320,7 +316,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
         let mut style = self.style(size, ink, false, HPos::Center);
         style.font = style.font.transform(FontTransform::Rotate270);
         let at = self.units((at.0 + self.drop * size, at.1));
-        self.to.draw_text(text, &style, at).ok().expect(MEMORY);
+        self.to.draw_text(text, &style, at).expect(MEMORY);
     }
 
     fn style(&self, size: f64, ink: Ink, bold: bool, h_pos: HPos) -> TextStyle<'static> {

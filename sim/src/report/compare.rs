@@ -90,7 +90,7 @@ fn timelines(a: &ResultSet, b: &ResultSet, names: &[String; 2]) -> Vec<Plot> {
             title: format!("Requests waiting for pool {}", pool.name),
             caption: captions(a, b),
             x: Axis::time(until),
-            y: Axis::count("requests waiting", most),
+            y: Axis::count("requests", most),
             series: vec![
                 Series { label: names[0].clone(), color: 0, look: Look::Solid, points: left },
                 Series { label: names[1].clone(), color: 1, look: Look::Dashed, points: right },
@@ -118,17 +118,11 @@ pub(super) fn names(a: &Summary, b: &Summary) -> [String; 2] {
 fn captions(a: &ResultSet, b: &ResultSet) -> Vec<String> {
     let [left, right] = names(&a.summary, &b.summary);
     let line = |name: String, summary: &Summary| {
-        let seed = summary.provenance.seeds.first().copied().unwrap_or_default();
-        format!(
-            "{name}: {} replications from seed {seed}, scenario {}",
-            summary.replications(),
-            short(&summary.provenance.scenario_hash)
-        )
+        let seed = summary.provenance.seeds.first().map_or_else(|| "-".to_owned(), u64::to_string);
+        let hash = short(&summary.provenance.scenario_hash);
+        format!("{name}: {} replications from seed {seed}, scenario hash {hash}", summary.replications())
     };
-    vec![
-        format!("{}  |  {}", line(left, &a.summary), line(right, &b.summary)),
-        same_requests(&a.summary, &b.summary).to_owned(),
-    ]
+    vec![line(left, &a.summary), line(right, &b.summary), same_requests(&a.summary, &b.summary).to_owned()]
 }
 
 /// Whether the two saw the same requests, in a sentence.

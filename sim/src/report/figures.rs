@@ -77,7 +77,15 @@ fn histogram_plot(
     metric: Metric,
     histogram: &Histogram<u64>,
 ) -> Plot {
-    let (least, most) = (histogram.min() as f64, histogram.max() as f64);
+    let (least, most) = (histogram.min() as f64, bulk_end(histogram) as f64);
+    let beyond = histogram.len() - histogram.count_between(0, most as u64);
+    let beyond = match beyond {
+        0 => String::new(),
+        number => {
+            let most = Unit::Ns.show(histogram.max() as f64);
+            format!(", {} of them beyond the right edge (up to {most})", count(number))
+        }
+    };
     let outline = shape::outline(histogram, least, most);
     let highest = outline.iter().map(|point| point.1).fold(0.0, f64::max);
     let quantile = |quantile: f64, name: &str| {
@@ -96,10 +104,7 @@ fn histogram_plot(
         name: format!("{}-{}-histogram", workload.name, metric.name()),
         about: About::Workload(workload.name.clone()),
         title: format!("{} of {}", metric_title(metric), workload.name),
-        caption: caption(
-            results,
-            &format!("histogram of {} {}", count(histogram.len()), sample_word(metric)),
-        ),
+        caption: caption(results, &format!("{} {}{beyond}", count(histogram.len()), sample_word(metric))),
         x: Axis::log_duration(&format!("{} (log scale)", metric.name()), low, high),
         y: Axis::share(format!("{} per bar", sample_word(metric)), highest),
         series: vec![Series {
@@ -112,6 +117,15 @@ fn histogram_plot(
         shaded: Vec::new(),
         limits: Vec::new(),
     }
+}
+
+/// Where a histogram's figure ends: at its largest value, or well above the 99.9th percentile when a thin tail would
+/// squeeze everything else to the left. The caption counts what is not shown.
+fn bulk_end(histogram: &Histogram<u64>) -> u64 {
+    let bulk = histogram.value_at_quantile(0.999);
+    let width = bulk as f64 / histogram.min().max(1) as f64;
+    let end = (bulk as f64 * width.powf(0.15)) as u64;
+    if histogram.max() > end.saturating_mul(2) { histogram.highest_equivalent(end) } else { histogram.max() }
 }
 
 fn percentile_plot(
@@ -209,7 +223,7 @@ fn timeline_plots(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> [Pl
     let plot = |name: &str, title: &str, bin: &str, y: Axis, series: Vec<Series>| Plot {
         name: format!("{pool}-{name}"),
         about: About::Pool(pool.to_owned()),
-        title: format!("{title} of pool {pool}"),
+        title: format!("{title} pool {pool}"),
         caption: caption(results, bin),
         x: Axis::time(until),
         y,
@@ -231,14 +245,13 @@ fn timeline_plots(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> [Pl
         Series { label: label.to_owned(), color, look, points: rows.iter().filter_map(at).collect() }
     };
     let rates = vec![
-        flow("offered", 1, Look::Solid, |row| row.offered),
+        flow("offered", 1, Look::Area, |row| row.offered),
         flow("admitted", 3, Look::Solid, |row| row.admitted),
         flow("completed", 0, Look::Solid, |row| row.completed),
     ];
     let queues = vec![
-        state("running", 0, Look::Area, |row| row.running),
-        state("waiting on replicas", 1, Look::Solid, |row| row.waiting),
-        state("gateway queue", 3, Look::Solid, |row| row.gateway_queue),
+        state("on replicas", 1, Look::Solid, |row| row.waiting),
+        state("in the gateway's queue", 3, Look::Solid, |row| row.gateway_queue),
     ];
     let share =
         |label: &str, color, get: fn(&TimelineRow) -> Option<f64>| state(label, color, Look::Solid, get);
@@ -259,14 +272,8 @@ fn timeline_plots(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> [Pl
     let (rate_axis, queue_axis) =
         (Axis::count("requests/s", most(&rates)), Axis::count("requests", most(&queues)));
     [
-        plot("throughput", "Throughput", &bins, rate_axis, rates),
-        plot(
-            "queues",
-            "Requests in queues and batches",
-            &format!("at the ends of {bins}"),
-            queue_axis,
-            queues,
-        ),
-        plot("load", "Load", &bins, Axis::whole("share of capacity"), load),
+        plot("throughput", "Throughput of", &bins, rate_axis, rates),
+        plot("queues", "Requests waiting for", &format!("at the ends of {bins}"), queue_axis, queues),
+        plot("load", "Load of", &bins, Axis::whole("share of capacity"), load),
     ]
 }

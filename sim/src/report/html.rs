@@ -4,9 +4,10 @@ use super::canvas::Svg;
 use super::compare::{names, same_requests};
 use super::plot::{About, Plot};
 use super::{fonts, palette};
-use crate::results::figure::{Estimate, Unit, count};
+use crate::results::figure::{Estimate, Figure, QUANTILES, Unit, count, quantile_name};
 use crate::results::table::Table;
-use crate::results::{ResultSet, Summary, Verdict, WorkloadSummary};
+use crate::results::{PoolSummary, ResultSet, Summary, Verdict, WorkloadSummary};
+use crate::scenario::Metric;
 use minijinja::{Environment, Value, context};
 
 const REPORT: &str = include_str!("report.html");
@@ -26,7 +27,8 @@ pub(super) fn report(results: &ResultSet, drawn: &[(Plot, Svg)]) -> String {
                 facts => facts(workload),
                 outcomes => outcomes(workload),
                 budget => budget(workload),
-                table => table(&summary.workload_table(workload)),
+                rates => table(&rates_table(workload)),
+                latencies => latencies(workload),
                 figures => figures_about(drawn, &About::Workload(workload.name.clone())),
                 notes => notes(workload),
             }
@@ -37,14 +39,9 @@ pub(super) fn report(results: &ResultSet, drawn: &[(Plot, Svg)]) -> String {
         .iter()
         .zip(summary.pool_tables())
         .map(|(pool, figures)| {
-            let steps = format!(
-                "{} steps; {} of them outside the measured range of the step law",
-                count(pool.steps),
-                count(pool.steps_outside_range)
-            );
             context! {
                 name => pool.name.clone(),
-                facts => [format!("{} replicas of {}", count(pool.replicas), pool.model), gpus(pool.gpus), steps],
+                facts => pool_facts(pool),
                 table => table(&figures),
                 figures => figures_about(drawn, &About::Pool(pool.name.clone())),
             }
@@ -164,7 +161,7 @@ fn overall(summary: &Summary) -> Value {
     let (all, bad, open) = (summary.properties.len(), of(Verdict::Violated), of(Verdict::Inconclusive));
     let (class, text) = match (all, bad, open) {
         (0, _, _) => ("none", "No property was asked of this run.".to_owned()),
-        (all, 0, 0) if all == 1 => ("holds", "The property holds.".to_owned()),
+        (1, 0, 0) => ("holds", "The property holds.".to_owned()),
         (all, 0, 0) => ("holds", format!("All {all} properties hold.")),
         (all, 0, open) => {
             ("inconclusive", format!("{open} of {all} properties are inconclusive, none is violated."))
@@ -220,12 +217,47 @@ fn facts(workload: &WorkloadSummary) -> Vec<String> {
     facts
 }
 
-fn gpus(gpus: u64) -> String {
-    match gpus {
-        0 => "no GPU named".to_owned(),
-        1 => "1 GPU".to_owned(),
-        gpus => format!("{} GPUs", count(gpus)),
+fn pool_facts(pool: &PoolSummary) -> Vec<String> {
+    let many = |number: u64, one: &str| {
+        if number == 1 { format!("1 {one}") } else { format!("{} {one}s", count(number)) }
+    };
+    let mut facts = vec![format!("{} of {}", many(pool.replicas, "replica"), pool.model)];
+    if pool.gpus > 0 {
+        facts.push(many(pool.gpus, "GPU"));
     }
+    if pool.engine == "llm" {
+        facts.push(many(pool.steps, "step"));
+        let outside = Unit::Share.show(pool.steps_outside_range as f64 / pool.steps.max(1) as f64);
+        facts.push(format!("{outside} of them outside the range in which the step law was measured"));
+    }
+    facts
+}
+
+/// Rates and shares; the latencies have a table of their own.
+fn rates_table(workload: &WorkloadSummary) -> Table {
+    let rates = workload.figures.iter().filter(|figure| figure.unit != Unit::Ns).cloned().collect();
+    let rates = WorkloadSummary { figures: rates, ..workload.clone() };
+    rates.table()
+}
+
+/// One row a latency: its samples, and each statistic with its interval.
+fn latencies(workload: &WorkloadSummary) -> Value {
+    let statistics: Vec<String> =
+        std::iter::once("mean".to_owned()).chain(QUANTILES.map(quantile_name)).collect();
+    let row = |metric: Metric| {
+        let figures = statistics.iter().map(|statistic| {
+            let figure = workload.figure(&format!("{} {statistic}", metric.name()));
+            figure.map_or_else(
+                || context! { value => "-", interval => "-" },
+                |figure| context! { value => figure.value_text(), interval => figure.interval_text() },
+            )
+        });
+        let samples = workload.figure(&format!("{} mean", metric.name())).map(Figure::samples_text);
+        context! { name => metric.name(), samples => samples, cells => figures.collect::<Vec<_>>() }
+    };
+    let shown = Metric::ALL.into_iter().filter(|metric| workload.measured(*metric));
+    let shown = shown.filter(|metric| *metric != Metric::ClientE2e || workload.network_ns > 0);
+    context! { head => statistics.clone(), rows => shown.map(row).collect::<Vec<_>>() }
 }
 
 /// What lay outside the histograms.
@@ -328,7 +360,8 @@ fn compare_table(a: &WorkloadSummary, b: &WorkloadSummary, names: [&str; 2]) -> 
         let change = if l.value == 0.0 {
             "-".to_owned()
         } else {
-            format!("{:+.1} %", (r.value / l.value - 1.0) * 100.0)
+            let percent = (r.value / l.value - 1.0) * 100.0;
+            if percent.abs() < 0.05 { "0.0 %".to_owned() } else { format!("{percent:+.1} %") }
         };
         rows.push(vec![
             left.name.clone(),

@@ -8,7 +8,8 @@ const BARS: f64 = 72.0;
 /// Points of a tail or of a distribution function, at most.
 const POINTS: usize = 480;
 
-/// The outline of bars of equal width on a log axis from `least` to `most` ns: share of all samples per bar.
+/// The outline of bars of equal width on a log axis from `least` to `most` ns: share of all samples per bar. What
+/// lies above `most` is left out.
 ///
 /// No bar is narrower than 0.4 %, four times the resolution of the buckets.
 pub(super) fn outline(histogram: &Histogram<u64>, least: f64, most: f64) -> Vec<(f64, f64)> {
@@ -17,7 +18,7 @@ pub(super) fn outline(histogram: &Histogram<u64>, least: f64, most: f64) -> Vec<
     let bars = (span / 0.004).floor().clamp(1.0, BARS);
     let mut shares = vec![0.0; bars as usize];
     let total = histogram.len() as f64;
-    for bucket in histogram.iter_recorded() {
+    for bucket in histogram.iter_recorded().take_while(|bucket| bucket.value_iterated_to() as f64 <= high) {
         // The middle of the bucket, as its values are spread over it.
         let value = histogram.median_equivalent(bucket.value_iterated_to()) as f64;
         let place = ((value / low).ln() / span * bars).clamp(0.0, bars - 1.0);

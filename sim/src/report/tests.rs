@@ -1,19 +1,212 @@
 //! Reports of ordinary, empty and odd results.
 
+use super::plot::{About, Look};
 use super::*;
 use crate::observe::synthetic::scenario;
 use crate::results::tests::{Scratch, result_set};
+use crate::results::{Summary, encode_summary};
+
+fn rendered(results: &ResultSet, options: Options<'_>, name: &str) -> (Scratch, Vec<PathBuf>) {
+    let scratch = Scratch::new(name);
+    let written = render(results, &Layout::new(&scratch.0), options).unwrap();
+    (scratch, written)
+}
+
+fn text_of(written: &[PathBuf], ending: &str) -> String {
+    let path = written.iter().find(|path| path.to_string_lossy().ends_with(ending));
+    std::fs::read_to_string(path.unwrap_or_else(|| panic!("no {ending} in {written:?}"))).unwrap()
+}
+
+/// Panics where markup is not balanced; enough of a parser for pages that a template made.
+fn assert_balanced(markup: &str) {
+    const EMPTY: [&str; 4] = ["meta", "br", "!doctype", "?xml"];
+    let mut open: Vec<&str> = Vec::new();
+    for tag in markup.split('<').skip(1).map(|rest| rest.split('>').next().unwrap()) {
+        let name = tag.split([' ', '\n', '/']).find(|part| !part.is_empty()).unwrap_or("");
+        if let Some(closed) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(closed), "in {:.200}", markup);
+        } else if !tag.ends_with('/') && !EMPTY.contains(&name) {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{open:?} never closed");
+}
 
 #[test]
-#[ignore]
-fn look() {
-    let layout = Layout::new("/tmp/look");
-    let set = result_set(&scenario(), 20_000, 5);
-    set.write(&layout, false).unwrap();
-    render(&set, &layout, Options::default()).unwrap();
-    let mut other = scenario();
-    other.variant = Some("more-gpus".to_owned());
-    let mut other = result_set(&other, 8_000, 5);
-    other.summary.provenance.arrival_hash = "abc".to_owned();
-    render(&set, &layout, Options { compare: Some(&other), metric: None }).unwrap();
+fn a_report_holds_every_figure_and_needs_nothing_from_outside() {
+    let set = result_set(&scenario(), 1_000, 3);
+    let (_scratch, written) = rendered(&set, Options::default(), "report");
+    let page = text_of(&written, "report.html");
+    assert_balanced(&page);
+    assert_eq!(page.matches("<svg ").count(), figures(&set, None).len());
+    for needle in ["http:", "https:", "<script", "<link", "@import", "src=\""] {
+        assert!(!page.contains(needle), "{needle}");
+    }
+    assert!(page.contains("chat answers &lt;b&gt;soon&lt;&#x2f;b&gt; &amp; politely"), "names are escaped");
+    for needle in [&set.summary.question[..], "uncalibrated roofline", &set.summary.provenance.arrival_hash] {
+        assert!(page.contains(needle), "{needle}");
+    }
+}
+
+#[test]
+fn figures_come_as_svg_and_png_of_the_same_shape_and_name_their_source() {
+    let set = result_set(&scenario(), 1_000, 3);
+    let (_scratch, written) = rendered(&set, Options::default(), "figures");
+    let of =
+        |ending: &str| written.iter().filter(|path| path.extension().is_some_and(|e| e == ending)).count();
+    assert_eq!(of("svg"), of("png"));
+    // Five latencies of two workloads twice and a distribution each, three figures of two pools.
+    assert_eq!(of("svg"), 2 * (5 * 2 + 1) + 2 * 3);
+    for path in &written {
+        let bytes = std::fs::read(path).unwrap();
+        if path.extension().is_some_and(|e| e == "png") {
+            assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
+        } else {
+            let text = String::from_utf8(bytes).unwrap();
+            assert_balanced(&text);
+            assert!(text.contains("scenario synthetic, seed 7, 3 replications"), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn empty_runs_and_single_requests_are_reported_without_panic() {
+    for (requests, replications) in [(0, 1), (1, 1), (2, 2)] {
+        let set = result_set(&scenario(), requests, replications);
+        let (_scratch, written) = rendered(&set, Options::default(), &format!("tiny-report-{requests}"));
+        let page = text_of(&written, "report.html");
+        assert_balanced(&page);
+        assert!(!page.contains("NaN") && !page.contains(" inf"));
+    }
+}
+
+#[test]
+fn a_report_of_nothing_at_all_is_still_a_page() {
+    let mut set = result_set(&scenario(), 0, 1);
+    set.latencies.clear();
+    set.timeline.clear();
+    set.summary.workloads.clear();
+    set.summary.pools.clear();
+    set.summary.properties.clear();
+    set.summary.caveats.clear();
+    set.summary.provenance.seeds.clear();
+    let (_scratch, written) = rendered(&set, Options::default(), "nothing");
+    assert_eq!(written.len(), 1);
+    assert!(text_of(&written, "report.html").contains("No property was asked"));
+}
+
+#[test]
+fn asking_for_one_latency_draws_only_that_one() {
+    let set = result_set(&scenario(), 300, 2);
+    let options = Options { metric: Some(Metric::ClientE2e), compare: None };
+    let (_scratch, written) = rendered(&set, options, "metric");
+    assert_eq!(written.len(), 2 * 3 * 2);
+    assert!(written.iter().all(|path| path.to_string_lossy().contains("client-e2e")));
+}
+
+#[test]
+fn a_comparison_names_both_and_says_when_they_saw_different_requests() {
+    let a = result_set(&scenario(), 600, 2);
+    let mut b = a.clone();
+    b.summary.variant = Some("more-gpus".to_owned());
+    let page = |a: &ResultSet, b: &ResultSet| {
+        let options = Options { metric: None, compare: Some(b) };
+        let (_scratch, written) = rendered(a, options, "compare");
+        let page = text_of(&written, "compare.html");
+        assert_balanced(&page);
+        (page, text_of(&written, "chat-ttft-percentiles-compared.svg"))
+    };
+    let (same, figure) = page(&a, &b);
+    assert!(same.contains("synthetic against synthetic (more-gpus)"));
+    assert!(
+        figure.contains("synthetic (more-gpus): 2 replications") && figure.contains("same arrivals in both")
+    );
+    b.summary.provenance.arrival_hash = "another".to_owned();
+    let (different, figure) = page(&a, &b);
+    assert!(different.contains("DIFFERENT ARRIVALS") && figure.contains("DIFFERENT ARRIVALS"));
+    let (twice, _) = page(&a, &a.clone());
+    assert!(twice.contains("A: synthetic against B: synthetic"), "equal names are told apart");
+}
+
+#[test]
+fn comparing_strangers_draws_nothing_and_says_so() {
+    let a = result_set(&scenario(), 100, 1);
+    let mut b = a.clone();
+    for workload in &mut b.summary.workloads {
+        workload.name.insert(0, 'x');
+    }
+    b.latencies.clear();
+    b.timeline.clear();
+    let (_scratch, written) = rendered(&a, Options { metric: None, compare: Some(&b) }, "strangers");
+    assert_eq!(written.len(), 1);
+    assert!(text_of(&written, "compare.html").contains("The two have no workload in common"));
+}
+
+#[test]
+fn odd_names_reach_neither_the_markup_nor_another_folder() {
+    let mut odd = scenario();
+    odd.workloads[0].name = "../<chat> & \"co\"".to_owned();
+    odd.pools[0].name = "a/b".to_owned();
+    odd.question = "</style><script>alert(1)</script>".to_owned();
+    let set = result_set(&odd, 200, 1);
+    let (scratch, written) = rendered(&set, Options::default(), "odd");
+    assert!(
+        written.iter().all(|path| path.starts_with(&scratch.0) && !path.to_string_lossy().contains(".."))
+    );
+    assert!(!text_of(&written, "report.html").contains("<script>"));
+    for path in written.iter().filter(|path| path.extension().is_some_and(|e| e == "svg")) {
+        assert_balanced(&std::fs::read_to_string(path).unwrap());
+    }
+}
+
+/// A small figure, drawn by hand; with it the invariants that make it one.
+#[test]
+fn a_small_figure_is_drawn_as_it_was_before() {
+    let plot = plot::Plot {
+        name: "small".to_owned(),
+        about: About::Pool("p".to_owned()),
+        title: "Requests <waiting>".to_owned(),
+        caption: vec!["scenario small, seed 1".to_owned()],
+        x: axis::Axis::time(10.0),
+        y: axis::Axis::count("requests", 2.0),
+        series: vec![plot::Series {
+            label: "queue".to_owned(),
+            color: 0,
+            look: Look::Solid,
+            points: vec![(0.0, 0.0), (5.0, 2.0), (10.0, 1.0)],
+        }],
+        marks: Vec::new(),
+        shaded: Vec::new(),
+        limits: Vec::new(),
+    };
+    let svg = canvas::svg(&plot).inline();
+    assert_balanced(&svg);
+    let line = svg.lines().find(|line| line.contains("polyline") && line.contains("#0072B2")).unwrap();
+    insta::assert_snapshot!(line, @r##"<polyline fill="none" opacity="1" stroke="#0072B2" stroke-width="22" points="660,3440 4000,1248 7340,2344 "/>"##);
+    let points: Vec<(f64, f64)> = line
+        .split("points=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .map(|pair| pair.split_once(',').map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap())).unwrap())
+        .collect();
+    // Twice the count is twice as high above the axis, and half the time is half way.
+    let floor = points[0].1;
+    assert!(((floor - points[1].1) - 2.0 * (floor - points[2].1)).abs() <= 2.0, "{points:?}");
+    assert!((points[1].0 - f64::midpoint(points[0].0, points[2].0)).abs() <= 1.0, "{points:?}");
+}
+
+#[test]
+fn drawing_again_gives_the_same_bytes() {
+    let set = result_set(&scenario(), 200, 2);
+    let all = || {
+        let (_scratch, written) = rendered(&set, Options::default(), "again");
+        written.iter().map(|path| std::fs::read(path).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(all(), all());
+    let again: Summary = serde_json::from_slice(&encode_summary(&set.summary)).unwrap();
+    assert_eq!(again, set.summary);
 }

@@ -7,6 +7,7 @@ pub mod figure;
 mod files;
 pub mod hlog;
 mod layout;
+mod requests;
 mod set;
 mod summary;
 pub mod table;
@@ -15,6 +16,7 @@ mod timeline;
 pub use figure::{Estimate, Figure, Unit, asked};
 pub use files::{ResultsError, write_atomic};
 pub use layout::{Layout, stem};
+pub use requests::RequestsFile;
 pub use set::{LatencyLog, ResultSet, TenantRow, encode_summary};
 pub use summary::{
     BoundRow, BudgetRow, OutOfRange, PoolSummary, Provenance, SCHEMA, Summary, Verdict, VerdictRow,

@@ -3,7 +3,7 @@
 use super::figure::{Estimate, Figure, Unit, measure_name, measure_unit, pool_unit};
 use crate::observe::recording::{Asked, BudgetSums, Recording};
 use crate::request::{Outcome, Refusal};
-use crate::scenario::{Metric, Scenario};
+use crate::scenario::{Engine, Metric, Scenario};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -220,13 +220,15 @@ pub struct PoolSummary {
     pub name: String,
     /// Model it serves.
     pub model: String,
+    /// How its replicas work: `llm` or `slots`.
+    pub engine: String,
     /// Replicas.
     pub replicas: u64,
     /// GPUs of all replicas.
     pub gpus: u64,
     /// Load.
     pub figures: Vec<Figure>,
-    /// Steps taken over the whole runs (services, on a `slots` pool).
+    /// Steps taken over the whole runs (stretches of constant load, on a `slots` pool).
     pub steps: u64,
     /// Those whose shape lay outside the range in which the step law was measured.
     pub steps_outside_range: u64,
@@ -371,6 +373,10 @@ fn pool_summary(
     PoolSummary {
         name: pool.name.clone(),
         model: scenario.models[pool.model].name.clone(),
+        engine: match pool.engine {
+            Engine::Llm(_) => "llm".to_owned(),
+            Engine::Slots(_) => "slots".to_owned(),
+        },
         replicas: u64::from(pool.replicas),
         gpus: u64::from(pool.replicas) * u64::from(pool.gpus_per_replica),
         figures: figures.collect(),

@@ -50,8 +50,7 @@ impl Summary {
     /// Figures of one workload: estimate, 95 % interval, samples. Shares of outcomes that never happened are left
     /// out, and so are latencies without a sample.
     pub fn workload_table(&self, workload: &WorkloadSummary) -> Table {
-        let title = format!("Workload {} on pool {}", workload.name, workload.pool);
-        figures_table(title, &workload.figures)
+        workload.table()
     }
 
     /// One table a workload, and one for all together when there are several.
@@ -123,6 +122,11 @@ impl Summary {
 }
 
 impl WorkloadSummary {
+    /// See [`Summary::workload_table`].
+    pub fn table(&self) -> Table {
+        figures_table(format!("Workload {} on pool {}", self.name, self.pool), &self.figures)
+    }
+
     /// The figure called `name`.
     pub fn figure(&self, name: &str) -> Option<&Figure> {
         self.figures.iter().find(|figure| figure.name == name)

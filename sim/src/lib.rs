@@ -15,5 +15,6 @@ pub mod rng;
 pub mod scenario;
 pub mod slots;
 pub mod table;
+pub mod theory;
 pub mod time;
 pub mod workload;

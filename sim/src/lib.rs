@@ -3,6 +3,7 @@
 
 pub mod dist;
 pub mod engine;
+pub mod experiment;
 pub mod gateway;
 pub mod hardware;
 pub mod observe;

@@ -1,0 +1,4 @@
+//! Replications, intervals and verdicts.
+
+pub mod statistics;
+pub mod verdict;

@@ -5,6 +5,7 @@
 //! wrong by chance at 2.5 % each, which nothing here corrects.
 
 use crate::experiment::statistics::{Evidence, Interval, Kind, Plan, interval, tail_samples};
+use crate::observe::recorder::Reading;
 use crate::results::Verdict;
 use crate::results::figure::{measure_name, measure_unit, quantile_name};
 use crate::scenario::{Bound, Measure};
@@ -18,6 +19,8 @@ pub struct Decision {
     pub reason: String,
     /// The interval of the look, at level `1 - alpha`; `None` when there is none.
     pub interval: Option<Interval>,
+    /// The figure of the pooled data it rests on; `None` when nothing was measured.
+    pub pooled: Option<Reading>,
     /// The error this look may spend; `None` when it was not declared.
     pub alpha: Option<f64>,
     /// Replications it rests on.
@@ -44,6 +47,7 @@ pub fn decide(evidence: &Evidence, plan: &Plan, measure: &Measure, bound: Bound)
         verdict: judged.verdict,
         reason: judged.reason,
         interval: judged.interval,
+        pooled: evidence.pooled,
         alpha,
         replications,
         open: judged.open,
@@ -196,7 +200,6 @@ fn trimmed(value: f64, decimals: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::recorder::Reading;
     use crate::request::Outcome;
     use crate::rng::{Purpose, stream};
     use crate::scenario::Metric;

@@ -1,13 +1,13 @@
 //! Tables on the terminal, readable without colour.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement};
 use tidegate_sim::results::figure::{QUANTILES, count, quantile_name};
 use tidegate_sim::results::table::Table;
-use tidegate_sim::results::{Figure, Summary, WorkloadSummary};
+use tidegate_sim::results::{Figure, Summary, Verdict, WorkloadSummary};
 use tidegate_sim::scenario::Metric;
 
-/// Everything `run` prints: latencies, rates and outcomes by workload, load by pool, verdicts with their reasons.
+/// Everything `run` prints: latencies, rates and outcomes by workload, load by pool, verdicts, and why one does not hold.
 pub fn summary_text(summary: &Summary) -> String {
     let mut text = format!("{}\n{}\n", summary.question, summary.caption());
     for workload in &summary.workloads {
@@ -19,7 +19,7 @@ pub fn summary_text(summary: &Summary) -> String {
     }
     if !summary.properties.is_empty() {
         text += &render(&summary.verdict_table());
-        for row in &summary.properties {
+        for row in summary.properties.iter().filter(|row| row.verdict != Verdict::Holds) {
             text += &format!("{}: {}: {}\n", row.verdict.name().to_uppercase(), row.property, row.reason);
         }
     }
@@ -95,7 +95,7 @@ pub fn render(table: &Table) -> String {
         return String::new();
     }
     let mut drawn = comfy_table::Table::new();
-    drawn.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    drawn.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     drawn.set_header(&table.head).add_rows(&table.rows);
     for column in drawn.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

@@ -64,6 +64,16 @@ pub enum ExperimentError {
     },
 }
 
+impl ExperimentError {
+    /// What to do about it, when that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            ExperimentError::Source { source, .. } | ExperimentError::Arrivals(source) => source.hint(),
+            ExperimentError::Threads { .. } => Some("ask for fewer with `--threads`"),
+        }
+    }
+}
+
 /// What an experiment found out.
 #[derive(Clone, Debug)]
 pub struct Experiment {
@@ -79,6 +89,8 @@ pub struct Experiment {
     pub decisions: Vec<Decision>,
     /// Stopped before its end. Replications that were cut are not in it, unless no other was finished.
     pub interrupted: bool,
+    /// All there is is the beginning of the first replication.
+    pub partial: bool,
     /// Hash of the arrivals of the first replication.
     pub arrival_hash: String,
 }
@@ -115,7 +127,7 @@ pub fn run(
     options: RunOptions<'_>,
     first: Option<&mut (dyn Observer + Send)>,
 ) -> Result<Experiment, ExperimentError> {
-    let plan = Plan::new(&scenario.replications.looks);
+    let plan = plan(scenario);
     let questions = questions(scenario);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
@@ -150,12 +162,12 @@ pub fn run(
         decisions.iter().flatten().any(|found| found.open) && plan.looks().last() != Some(&start);
     let stopped = options.control.is_stopped();
     let interrupted = stopped && (wanted_more || collected.seeds.len() < start as usize);
-    collected.fall_back(&questions);
+    let partial = collected.fall_back(&questions);
     let figures = figures_count(scenario);
     let estimates = (0..figures).map(|i| estimate(&collected.evidence(&questions, i), kind(&questions[i])));
     let estimates = estimates.collect();
     let arrival_hash = arrival_hash(scenario, scenario.seed)?;
-    let recording = collected.pooled.expect("at least one replication was run, whole or cut");
+    let recording = collected.pooled.expect("a whole replication or a part of one is there");
     assert_conserved(&recording, &collected.totals);
     Ok(Experiment {
         recording,
@@ -164,6 +176,7 @@ pub fn run(
         estimates,
         decisions: decisions.into_iter().flatten().collect(),
         interrupted,
+        partial,
         arrival_hash,
     })
 }
@@ -184,34 +197,44 @@ impl Experiment {
     /// The same as the file that other programs read.
     pub fn summary(&self, scenario: &Scenario) -> Summary {
         let rows = scenario.properties.iter().zip(&self.decisions);
-        let rows = rows.map(|(property, found)| self.row(scenario, property, found)).collect();
+        let plan = plan(scenario);
+        let rows = rows.map(|(property, found)| row(scenario, &plan, property, found)).collect();
         let provenance = Provenance::new(scenario, self.arrival_hash.clone(), self.seeds.clone());
         let summary = Summary::new(scenario, &self.recording, provenance, rows, &self.estimates);
         Summary { interrupted: self.interrupted, ..summary }
     }
+}
 
-    fn row(&self, scenario: &Scenario, property: &Property, found: &Decision) -> VerdictRow {
-        let bound = match property.bound {
-            Bound::AtMost(most) => BoundRow::AtMost(most),
-            Bound::AtLeast(least) => BoundRow::AtLeast(least),
-        };
-        VerdictRow {
-            property: property.name.clone(),
-            workload: property.workload.map(|index| scenario.workloads[index].name.clone()),
-            figure: measure_name(&property.measure),
-            unit: measure_unit(&property.measure),
-            bound,
-            verdict: found.verdict,
-            estimate: found.pooled.map(|pooled| Estimate {
-                value: pooled.value,
-                low: found.interval.map(|i| i.low),
-                high: found.interval.map(|i| i.high),
-                samples: pooled.samples,
-                replications: found.replications,
-            }),
-            confidence: 1.0 - found.alpha.filter(|alpha| *alpha > 0.0).unwrap_or(ALPHA),
-            reason: found.reason.clone(),
-        }
+/// When to look at `scenario`: as declared, but once where every replication would be the same.
+fn plan(scenario: &Scenario) -> Plan {
+    if scenario.is_deterministic() { Plan::certain() } else { Plan::new(&scenario.replications.looks) }
+}
+
+fn row(scenario: &Scenario, plan: &Plan, property: &Property, found: &Decision) -> VerdictRow {
+    let bound = match property.bound {
+        Bound::AtMost(most) => BoundRow::AtMost(most),
+        Bound::AtLeast(least) => BoundRow::AtLeast(least),
+    };
+    VerdictRow {
+        property: property.name.clone(),
+        workload: property.workload.map(|index| scenario.workloads[index].name.clone()),
+        figure: measure_name(&property.measure),
+        unit: measure_unit(&property.measure),
+        bound,
+        verdict: found.verdict,
+        estimate: found.pooled.map(|pooled| Estimate {
+            value: pooled.value,
+            low: found.interval.map(|i| i.low),
+            high: found.interval.map(|i| i.high),
+            samples: pooled.samples,
+            replications: found.replications,
+        }),
+        confidence: match found.alpha {
+            Some(_) if plan.is_certain() => 1.0,
+            Some(alpha) if alpha > 0.0 => 1.0 - alpha,
+            _ => 1.0 - ALPHA,
+        },
+        reason: found.reason.clone(),
     }
 }
 
@@ -267,14 +290,16 @@ impl Collected {
     }
 
     /// With no whole replication, what there is of the first is better than nothing: its own time is the horizon.
-    fn fall_back(&mut self, questions: &[Asked]) {
-        if self.pooled.is_none()
-            && let Some((seed, mut done)) = self.cut.take()
-        {
-            let ended = done.totals.ended - Time::ZERO;
-            done.recording.horizon = done.recording.horizon.min(ended.max(done.recording.warmup));
-            self.add(seed, done, questions);
+    /// Returns whether that was needed.
+    fn fall_back(&mut self, questions: &[Asked]) -> bool {
+        if self.pooled.is_some() {
+            return false;
         }
+        let (seed, mut done) = self.cut.take().expect("the first replication is always started");
+        let ended = done.totals.ended - Time::ZERO;
+        done.recording.horizon = done.recording.horizon.min(ended.max(done.recording.warmup));
+        self.add(seed, done, questions);
+        true
     }
 
     fn evidence(&self, questions: &[Asked], index: usize) -> Evidence {

@@ -134,6 +134,12 @@ pub fn interval(evidence: &Evidence, kind: Kind, alpha: f64) -> Option<Interval>
     Some(Interval { low: low.max(0.0), centre, high })
 }
 
+/// What is known of a figure in which nothing is random: itself, a quantile within the histogram's [`RESOLUTION`].
+pub fn certainty(pooled: Reading, kind: Kind) -> Interval {
+    let half = if matches!(kind, Kind::Quantile(_)) { RESOLUTION * pooled.value } else { 0.0 };
+    Interval { low: pooled.value - half, centre: pooled.value, high: pooled.value + half }
+}
+
 /// Quantile `p` in `(0, 1)` of Student's t with `freedom >= 1` degrees of freedom.
 pub fn t_quantile(p: f64, freedom: usize) -> f64 {
     StudentsT::new(0.0, 1.0, freedom as f64).expect("at least one degree of freedom").inverse_cdf(p)
@@ -191,6 +197,7 @@ pub fn tail_samples(quantile: f64) -> u64 {
 pub struct Plan {
     looks: Vec<u32>,
     spend: Vec<f64>,
+    certain: bool,
 }
 
 impl Plan {
@@ -216,7 +223,17 @@ impl Plan {
                 ALPHA * share
             })
             .collect();
-        Plan { looks: looks.to_vec(), spend }
+        Plan { looks: looks.to_vec(), spend, certain: false }
+    }
+
+    /// One look at one replication of something in which nothing is drawn at random: its figures are the truth.
+    pub fn certain() -> Self {
+        Plan { looks: vec![1], spend: vec![0.0], certain: true }
+    }
+
+    /// Whether nothing is random, so that figures are not estimates.
+    pub fn is_certain(&self) -> bool {
+        self.certain
     }
 
     /// The counts of replications at which verdicts are taken.

@@ -4,7 +4,7 @@
 //! were wrong, the exit code of `tidegate run` would be. It judges one property; with many properties some will be
 //! wrong by chance at 2.5 % each, which nothing here corrects.
 
-use crate::experiment::statistics::{Evidence, Interval, Kind, Plan, interval, tail_samples};
+use crate::experiment::statistics::{Evidence, Interval, Kind, Plan, certainty, interval, tail_samples};
 use crate::observe::recorder::Reading;
 use crate::results::Verdict;
 use crate::results::figure::{measure_name, measure_unit, quantile_name};
@@ -35,9 +35,10 @@ pub struct Decision {
 /// 1. A reading that is not finite decides nothing.
 /// 2. A bound that only a share of exactly 0 (or 1) can keep is a claim about every request, not an estimate: one
 ///    counter-example violates it at any time, and none in all replications of a declared look lets it hold.
-/// 3. Fewer than two replications, a count that is not a declared look of `plan`, a replication without a sample,
+/// 3. When nothing is random, one replication is the truth and is compared with the bound.
+/// 4. Fewer than two replications, a count that is not a declared look of `plan`, a replication without a sample,
 ///    or too few samples beyond a quantile ([`tail_samples`]) are inconclusive.
-/// 4. Otherwise the interval at the look's level is compared with the bound: on the good side it holds (touching
+/// 5. Otherwise the interval at the look's level is compared with the bound: on the good side it holds (touching
 ///    included), on the other it is violated, astride it is inconclusive.
 pub fn decide(evidence: &Evidence, plan: &Plan, measure: &Measure, bound: Bound) -> Decision {
     let replications = u32::try_from(evidence.readings.len()).expect("replications are counted in u32");
@@ -92,15 +93,22 @@ fn judge(
             format!("some requests are against it: {}", measure_unit(measure).show(pooled_value(evidence)));
         return Judged::of(Verdict::Violated, reason);
     }
-    let Some(alpha) = alpha.filter(|_| replications >= 2) else {
-        return unlooked(plan, replications);
-    };
-    if evidence.missing() > 0 {
+    if plan.is_certain()
+        && let Some(pooled) = evidence.pooled
+    {
+        let found = certainty(pooled, kind);
+        let basis = format!("{} (nothing is drawn at random)", measure_unit(measure).show(pooled.value));
+        return Judged { open: false, ..compare(&found, measure, bound, &basis) };
+    }
+    if evidence.missing() > 0 && (plan.is_certain() || replications >= 2) {
         let (missing, label) = (evidence.missing(), measure_name(measure));
         return Judged::unclear(format!(
             "{missing} of {replications} replications have no sample of {label}"
         ));
     }
+    let Some(alpha) = alpha.filter(|_| replications >= 2) else {
+        return unlooked(plan, replications);
+    };
     let samples = evidence.pooled.map_or(0, |r| r.samples);
     if let Kind::Quantile(quantile) = kind
         && let Some(judged) = too_few(evidence, quantile)
@@ -114,7 +122,14 @@ fn judge(
     let Some(found) = interval(evidence, kind, alpha) else {
         return Judged::open("there is no interval yet".to_owned());
     };
-    compare(&found, measure, bound, alpha, replications)
+    let unit = measure_unit(measure);
+    let basis = format!(
+        "{} ({} % interval {}, {replications} replications)",
+        unit.show(found.centre),
+        trimmed(100.0 * (1.0 - alpha), 2),
+        unit.show_range(found.low, found.high)
+    );
+    compare(&found, measure, bound, &basis)
 }
 
 /// Why nothing can be decided at a count of replications that is not a look.
@@ -142,15 +157,8 @@ fn too_few(evidence: &Evidence, quantile: f64) -> Option<Judged> {
     })
 }
 
-fn compare(found: &Interval, measure: &Measure, bound: Bound, alpha: f64, replications: u32) -> Judged {
-    let unit = measure_unit(measure);
-    let limit = unit.show(bound_value(bound));
-    let basis = format!(
-        "{} ({} % interval {}, {replications} replications)",
-        unit.show(found.centre),
-        trimmed(100.0 * (1.0 - alpha), 2),
-        unit.show_range(found.low, found.high)
-    );
+fn compare(found: &Interval, measure: &Measure, bound: Bound, basis: &str) -> Judged {
+    let limit = measure_unit(measure).show(bound_value(bound));
     let (worst, best, side) = match bound {
         Bound::AtMost(_) => (found.high, found.low, "at most"),
         Bound::AtLeast(_) => (found.low, found.high, "at least"),
@@ -243,6 +251,20 @@ mod tests {
         let found = ask(&[1.0], &MEAN, Bound::AtMost(1e9));
         assert_eq!((found.verdict, found.open, found.interval), (Verdict::Inconclusive, false, None));
         assert!(found.reason.contains("declare more"), "{}", found.reason);
+    }
+
+    #[test]
+    fn where_nothing_is_random_one_replication_decides() {
+        let ask = |measure: &Measure, limit| {
+            decide(&evidence(&[1e9], 5), &Plan::certain(), measure, Bound::AtMost(limit)).verdict
+        };
+        assert_eq!((ask(&MEAN, 1e9), ask(&MEAN, 0.99e9)), (Verdict::Holds, Verdict::Violated));
+        // A histogram knows a quantile to a thousandth.
+        assert_eq!(ask(&P99, 1e9), Verdict::Inconclusive);
+        assert_eq!((ask(&P99, 1.002e9), ask(&P99, 0.998e9)), (Verdict::Holds, Verdict::Violated));
+        let nothing = Evidence { readings: vec![None], pooled: None };
+        let found = decide(&nothing, &Plan::certain(), &P99, Bound::AtMost(1e9));
+        assert_eq!(found.reason, "1 of 1 replications have no sample of e2e p99");
     }
 
     #[test]

@@ -115,7 +115,9 @@ fn failed(error: ExperimentError) -> miette::Report {
 
 fn what_there_is(experiment: &Experiment) -> String {
     match experiment.totals.len() {
-        1 if experiment.partial => "only a part of the first replication, up to where it was stopped".to_owned(),
+        1 if experiment.partial => {
+            "only a part of the first replication, up to where it was stopped".to_owned()
+        }
         whole => format!("{whole} whole replications; those that were cut short are left out"),
     }
 }

@@ -15,7 +15,8 @@ pub fn encode(summary: &Summary) -> String {
         count(Verdict::Inconclusive)
     );
     let name = escape(&format!("tidegate {}", summary.title()));
-    let mut text = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"{name}\" {counts}>\n");
+    let mut text =
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"{name}\" {counts}>\n");
     text += &format!("  <testsuite name=\"{name}\" {counts}>\n");
     for row in &summary.properties {
         text += &case(summary, row);

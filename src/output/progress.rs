@@ -25,7 +25,8 @@ impl Ticker {
         if bar.is_hidden() {
             return Ticker { stop: None, thread: None };
         }
-        let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}  {elapsed} (about {eta} left)");
+        let style =
+            ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}  {elapsed} (about {eta} left)");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let control = Arc::clone(control);
         let (stop, stopped) = channel::<()>();

@@ -70,12 +70,7 @@ fn rate_table(workload: &WorkloadSummary) -> Table {
     for (outcome, requests) in workload.outcomes.iter().filter(|(_, requests)| **requests > 0) {
         let figure = workload.figure(&format!("{outcome} share"));
         let of = |text: fn(&Figure) -> String| figure.map_or_else(|| "-".to_owned(), text);
-        rows.push(vec![
-            outcome.clone(),
-            of(Figure::value_text),
-            of(Figure::interval_text),
-            count(*requests),
-        ]);
+        rows.push(vec![outcome.clone(), of(Figure::value_text), of(Figure::interval_text), count(*requests)]);
     }
     let head = ["figure", "estimate", "95 % interval", "samples"].map(str::to_owned).to_vec();
     Table { title: String::new(), head, rows }
@@ -114,11 +109,15 @@ mod tests {
         let table = Table {
             title: "Load".to_owned(),
             head: vec!["figure".to_owned(), "estimate".to_owned()],
-            rows: vec![vec!["a".to_owned(), "1 s".to_owned()], vec!["bb".to_owned(), "12 ms\n9 to 15".to_owned()]],
+            rows: vec![
+                vec!["a".to_owned(), "1 s".to_owned()],
+                vec!["bb".to_owned(), "12 ms\n9 to 15".to_owned()],
+            ],
         };
         let text = render(&table);
         assert!(text.starts_with("\nLoad\n"), "{text}");
-        let lines: Vec<&str> = text.lines().filter(|line| line.contains("to 15") || line.contains("1 s")).collect();
+        let lines: Vec<&str> =
+            text.lines().filter(|line| line.contains("to 15") || line.contains("1 s")).collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines.iter().all(|line| line.len() == lines[0].len()), "right-aligned:\n{text}");
         assert!(render(&Table { rows: Vec::new(), ..table }).is_empty());

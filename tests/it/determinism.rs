@@ -96,7 +96,9 @@ impl Observer for FactHash {
 }
 
 fn watched(scenario: &Scenario, observer: &mut impl Observer) -> Totals {
-    simulate(scenario, sources(scenario), scenario.seed, Mode::Fast, observer, |_, _| ControlFlow::Continue(()))
+    simulate(scenario, sources(scenario), scenario.seed, Mode::Fast, observer, |_, _| {
+        ControlFlow::Continue(())
+    })
 }
 
 #[test]

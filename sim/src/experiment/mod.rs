@@ -22,7 +22,7 @@ use crate::results::{BoundRow, Estimate, Provenance, Summary, Verdict, VerdictRo
 use crate::rng::replication_seed;
 use crate::scenario::{Bound, Property, Scenario};
 use crate::time::Time;
-use crate::workload::{Source, SourceError, arrival_hash};
+use crate::workload::{Source, SourceError, SourceHash};
 use replicate::{Control, replicate};
 use statistics::{ALPHA, Evidence, Kind, Plan, interval};
 use std::ops::ControlFlow;
@@ -51,9 +51,6 @@ pub enum ExperimentError {
         /// What failed.
         source: SourceError,
     },
-    /// The arrivals could not be hashed.
-    #[error(transparent)]
-    Arrivals(#[from] SourceError),
     /// The threads could not be started.
     #[error("cannot start `{threads}` threads: {source}")]
     Threads {
@@ -68,7 +65,7 @@ impl ExperimentError {
     /// What to do about it, when that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            ExperimentError::Source { source, .. } | ExperimentError::Arrivals(source) => source.hint(),
+            ExperimentError::Source { source, .. } => source.hint(),
             ExperimentError::Threads { .. } => Some("ask for fewer with `--threads`"),
         }
     }
@@ -100,6 +97,8 @@ struct Replication {
     recording: Recording,
     totals: Totals,
     cut: bool,
+    /// Only of the first.
+    arrival_hash: Option<String>,
 }
 
 /// What the replications so far have left.
@@ -108,6 +107,7 @@ struct Collected {
     pooled: Option<Recording>,
     seeds: Vec<u64>,
     totals: Vec<Totals>,
+    arrival_hash: Option<String>,
     /// By question, by replication.
     readings: Vec<Vec<Option<Reading>>>,
     /// The first replication that was cut, in case none is whole.
@@ -141,7 +141,7 @@ pub fn run(
         let run = |index: u32| {
             let log =
                 (index == 0).then(|| first.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten();
-            one(scenario, replication_seed(scenario.seed, index), options, log)
+            one(scenario, index, options, log)
         };
         let take =
             |index: u32, done| collected.take(replication_seed(scenario.seed, index), done, &questions);
@@ -166,7 +166,7 @@ pub fn run(
     let figures = figures_count(scenario);
     let estimates = (0..figures).map(|i| estimate(&collected.evidence(&questions, i), kind(&questions[i])));
     let estimates = estimates.collect();
-    let arrival_hash = arrival_hash(scenario, scenario.seed)?;
+    let arrival_hash = collected.arrival_hash.take().expect("the first replication is always started");
     let recording = collected.pooled.expect("a whole replication or a part of one is there");
     assert_conserved(&recording, &collected.totals);
     Ok(Experiment {
@@ -269,7 +269,8 @@ fn estimate(evidence: &Evidence, kind: Kind) -> Option<Estimate> {
 }
 
 impl Collected {
-    fn take(&mut self, seed: u64, done: Replication, questions: &[Asked]) {
+    fn take(&mut self, seed: u64, mut done: Replication, questions: &[Asked]) {
+        self.arrival_hash = self.arrival_hash.take().or(done.arrival_hash.take());
         if done.cut {
             self.cut.get_or_insert((seed, done));
             return;
@@ -311,53 +312,86 @@ impl Collected {
 }
 
 /// A source that stays with the caller, so that it can be asked afterwards whether it failed.
-struct Lent<'a>(&'a mut Source);
+struct Lent<'a> {
+    source: &'a mut Source,
+    hash: Option<&'a mut SourceHash>,
+}
 
 impl Feed for Lent<'_> {
     #[inline]
     fn next(&mut self) -> Option<Arrival> {
-        self.0.next()
+        let arrival = self.source.next()?;
+        if let Some(hash) = &mut self.hash {
+            hash.add(self.source, &arrival);
+        }
+        Some(arrival)
     }
     #[inline]
     fn follow(&mut self, head: &RequestHead, generated: u32, at: Time) -> Option<Arrival> {
-        self.0.follow(head, generated, at)
+        self.source.follow(head, generated, at)
     }
 }
 
-/// One replication, on this thread.
+/// Replication `index`, on this thread. The first hashes its arrivals as they go by.
 fn one(
     scenario: &Scenario,
-    seed: u64,
+    index: u32,
     options: RunOptions<'_>,
     log: Option<&mut (dyn Observer + Send)>,
 ) -> Result<Replication, ExperimentError> {
-    let named = |workload: usize| {
+    let seed = replication_seed(scenario.seed, index);
+    let failed = |workload: usize| {
         let workload = scenario.workloads[workload].name.clone();
         move |source| ExperimentError::Source { workload, source }
     };
-    let open = |index| Source::open(scenario, index as WorkloadId, seed).map_err(named(index));
+    let open = |index| Source::open(scenario, index as WorkloadId, seed).map_err(failed(index));
     let mut sources = (0..scenario.workloads.len()).map(open).collect::<Result<Vec<_>, _>>()?;
-    let feeds: Vec<Lent<'_>> = sources.iter_mut().map(Lent).collect();
+    let hashed = if index == 0 { sources.len() } else { 0 };
+    let mut hashes: Vec<SourceHash> = (0..hashed).map(|_| SourceHash::default()).collect();
+    let places = hashes.iter_mut().map(Some).chain(std::iter::repeat_with(|| None));
+    let feeds = sources.iter_mut().zip(places).map(|(source, hash)| Lent { source, hash }).collect();
     let mut recorder = Recorder::new(scenario);
-    let (mut told_ns, mut told_requests, mut cut) = (0, 0, false);
-    let watch = |now: Time, totals: &Totals| {
-        let control = options.control;
-        control.advance(now.as_nanos() - told_ns, totals.offered - told_requests);
-        (told_ns, told_requests) = (now.as_nanos(), totals.offered);
-        cut = control.is_stopped();
-        if cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
+    let mut watch = Watch { control: options.control, told_ns: 0, told_requests: 0, cut: false };
+    let look = |now: Time, totals: &Totals| watch.look(now, totals);
     let totals = match log {
-        None => simulate(scenario, feeds, seed, options.mode, &mut recorder, watch),
-        Some(log) => simulate(scenario, feeds, seed, options.mode, &mut (&mut recorder, log), watch),
+        None => simulate(scenario, feeds, seed, options.mode, &mut recorder, look),
+        Some(log) => simulate(scenario, feeds, seed, options.mode, &mut (&mut recorder, log), look),
     };
-    for (index, source) in sources.iter().enumerate() {
-        if let Some(error) = source.error() {
-            return Err(named(index)(error.clone()));
+    watch.tell(totals.ended, totals.offered);
+    // What a cut left unsent belongs to the hash, too: it tells what was asked, not how far the run came.
+    for (source, hash) in sources.iter_mut().zip(&mut hashes) {
+        while let Some(arrival) = source.next() {
+            hash.add(source, &arrival);
         }
     }
-    options.control.advance(totals.ended.as_nanos().saturating_sub(told_ns), totals.offered - told_requests);
-    Ok(Replication { recording: recorder.finish(totals.ended), totals, cut })
+    for (index, source) in sources.iter().enumerate() {
+        if let Some(error) = source.error() {
+            return Err(failed(index)(error.clone()));
+        }
+    }
+    let arrival_hash = (index == 0).then(|| SourceHash::combine(hashes));
+    Ok(Replication { recording: recorder.finish(totals.ended), totals, cut: watch.cut, arrival_hash })
+}
+
+/// Tells how far a replication is, and whether it was asked to stop.
+struct Watch<'a> {
+    control: &'a Control,
+    told_ns: u64,
+    told_requests: u64,
+    cut: bool,
+}
+
+impl Watch<'_> {
+    fn look(&mut self, now: Time, totals: &Totals) -> ControlFlow<()> {
+        self.tell(now, totals.offered);
+        self.cut = self.control.is_stopped();
+        if self.cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn tell(&mut self, now: Time, requests: u64) {
+        self.control.advance(now.as_nanos() - self.told_ns, requests - self.told_requests);
+        (self.told_ns, self.told_requests) = (now.as_nanos(), requests);
+    }
 }
 
 /// Every request that was offered ended once, and the counted ones are among all.

@@ -7,15 +7,15 @@
 //! theory gives and be no wider than 1 % of it on either side, so that a wrong engine cannot hide behind noise. All
 //! intervals together are at 99.9 %: each at `1 - 0.001 / COMPARISONS` (Bonferroni). Seeds are fixed, so a failure is
 //! a change of the engine or of its inputs, never bad luck.
-#![allow(missing_docs, reason = "a test crate has no outside")]
+#![allow(unreachable_pub, missing_docs, reason = "a test crate has no outside")]
 
 mod census;
 mod queues;
 
 use census::{Census, Tally};
-use tidegate_sim::engine::{Feed, Mode, simulate};
+use tidegate_sim::engine::{Mode, simulate};
 use tidegate_sim::experiment::statistics::t_quantile;
-use tidegate_sim::request::{Arrival, RequestHead, WorkloadId};
+use tidegate_sim::request::WorkloadId;
 use tidegate_sim::rng::replication_seed;
 use tidegate_sim::scenario::Scenario;
 use tidegate_sim::time::Time;
@@ -30,20 +30,9 @@ const FAMILY: f64 = 0.001;
 /// Widest half-interval allowed, as a share of the theoretical value.
 const PRECISION: f64 = 0.01;
 
-struct Feeding(Source);
-
-impl Feed for Feeding {
-    fn next(&mut self) -> Option<Arrival> {
-        self.0.next()
-    }
-    fn follow(&mut self, head: &RequestHead, generated: u32, at: Time) -> Option<Arrival> {
-        self.0.follow(head, generated, at)
-    }
-}
-
 /// One run, counted.
 fn census(scenario: &Scenario, seed: u64) -> Census {
-    let open = |index| Feeding(Source::open(scenario, index as WorkloadId, seed).unwrap());
+    let open = |index| Source::open(scenario, index as WorkloadId, seed).unwrap();
     let feeds = (0..scenario.workloads.len()).map(open).collect();
     let mut census = Census::new(scenario);
     let go_on = |_: Time, _: &_| std::ops::ControlFlow::Continue(());

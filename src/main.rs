@@ -1,8 +1,10 @@
 //! The `tidegate` command: parse, dispatch, exit code. Everything else lives in the libraries.
+#![allow(unreachable_pub, reason = "a command has no outside")]
 
 mod cli;
 mod commands;
 mod diagnose;
+mod output;
 
 use clap::Parser;
 use cli::{Cli, Command, TraceCommand};

@@ -3,6 +3,7 @@
 
 pub mod dist;
 pub mod engine;
+pub mod experiment;
 pub mod gateway;
 pub mod hardware;
 pub mod observe;
@@ -15,5 +16,6 @@ pub mod rng;
 pub mod scenario;
 pub mod slots;
 pub mod table;
+pub mod theory;
 pub mod time;
 pub mod workload;

@@ -3,8 +3,12 @@
 
 mod bad_input;
 mod bad_traces;
+mod conservation;
 mod crosscheck;
+mod determinism;
 mod differential;
+mod experiment;
+mod run;
 mod scenarios;
 mod support;
 mod tidy;

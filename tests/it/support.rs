@@ -180,3 +180,21 @@ pub fn run(scenario: &Scenario, arrivals: Vec<Vec<Arrival>>, mode: Mode) -> (Tot
     all.finished.sort_by_key(|done| (done.head.workload, done.head.index));
     (totals, all)
 }
+
+/// The shipped scenarios that need no trace from elsewhere.
+pub const SHIPPED: [&str; 8] =
+    ["bench", "chat", "crosscheck", "diurnal", "mmc", "overload", "prefix-cache", "static-vs-continuous"];
+
+/// A shipped scenario, two minutes of it, with overrides.
+pub fn shortened(name: &str, set: &[&str]) -> Scenario {
+    let set = ["scenario.horizon=2min", "scenario.warmup=20s"].iter().chain(set);
+    let overrides = Overrides { set: set.map(|&key| key.to_owned()).collect(), ..Overrides::default() };
+    let path = format!("scenarios/{name}.toml");
+    load(std::path::Path::new(&path), &overrides).unwrap_or_else(|found| panic!("{found}"))
+}
+
+/// The sources of a scenario.
+pub fn sources(scenario: &Scenario) -> Vec<tidegate_sim::workload::Source> {
+    let open = |index| tidegate_sim::workload::Source::open(scenario, index as u16, scenario.seed).unwrap();
+    (0..scenario.workloads.len()).map(open).collect()
+}

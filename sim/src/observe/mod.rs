@@ -150,7 +150,7 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     }
 }
 
-impl<O: Observer> Observer for &mut O {
+impl<O: Observer + ?Sized> Observer for &mut O {
     fn offered(&mut self, now: Time, head: &RequestHead) {
         (**self).offered(now, head);
     }

@@ -1,0 +1,410 @@
+//! An experiment: replications of a scenario, the figures they give with intervals, and the verdicts.
+//!
+//! It answers "what is the figure, how sure is that, and does the property hold". It knows nothing of files or
+//! terminals. The same scenario gives the same experiment, bit for bit, with any number of threads.
+//!
+//! Replications are added from one declared look to the next while some property could still be decided; a property
+//! that was decided keeps its verdict. All replications are kept for the figures, whose intervals are plain 95 %
+//! ones: the number of replications may depend on what the properties looked like, so figures that properties name
+//! should be judged by their verdicts.
+
+pub mod replicate;
+pub mod statistics;
+pub mod verdict;
+
+use crate::engine::{Feed, Mode, Totals, simulate};
+use crate::observe::Observer;
+use crate::observe::recorder::{Reading, Recorder, Recording};
+use crate::observe::recording::Asked;
+use crate::request::{Arrival, RequestHead, WorkloadId};
+use crate::results::figure::{measure_name, measure_unit};
+use crate::results::{BoundRow, Estimate, Provenance, Summary, Verdict, VerdictRow, asked};
+use crate::rng::replication_seed;
+use crate::scenario::{Bound, Property, Scenario};
+use crate::time::Time;
+use crate::workload::{Source, SourceError, SourceHash};
+use replicate::{Control, replicate};
+use statistics::{ALPHA, Evidence, Kind, Plan, interval};
+use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
+use verdict::{Decision, decide};
+
+/// How to run an experiment.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions<'a> {
+    /// Threads, at least 1. The result does not depend on it.
+    pub threads: usize,
+    /// How the engine advances. The result does not depend on it either.
+    pub mode: Mode,
+    /// Where progress is told and a stop is asked for.
+    pub control: &'a Control,
+}
+
+/// Why an experiment could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ExperimentError {
+    /// A source of requests failed, a trace for example.
+    #[error("workload `{workload}`: {source}")]
+    Source {
+        /// Name of the workload.
+        workload: String,
+        /// What failed.
+        source: SourceError,
+    },
+    /// The threads could not be started.
+    #[error("cannot start `{threads}` threads: {source}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What failed.
+        source: rayon::ThreadPoolBuildError,
+    },
+}
+
+impl ExperimentError {
+    /// What to do about it, when that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            ExperimentError::Source { source, .. } => source.hint(),
+            ExperimentError::Threads { .. } => Some("ask for fewer with `--threads`"),
+        }
+    }
+}
+
+/// What an experiment found out.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    /// All replications together.
+    pub recording: Recording,
+    /// Seed of each replication in it, in order.
+    pub seeds: Vec<u64>,
+    /// What each replication amounted to, warm-up included.
+    pub totals: Vec<Totals>,
+    /// One estimate for each of [`asked`], at 95 %.
+    pub estimates: Vec<Option<Estimate>>,
+    /// One decision for each property, in order.
+    pub decisions: Vec<Decision>,
+    /// Stopped before its end. Replications that were cut are not in it, unless no other was finished.
+    pub interrupted: bool,
+    /// All there is is the beginning of the first replication.
+    pub partial: bool,
+    /// Hash of the arrivals of the first replication.
+    pub arrival_hash: String,
+}
+
+/// One replication.
+struct Replication {
+    recording: Recording,
+    totals: Totals,
+    cut: bool,
+    /// Only of the first.
+    arrival_hash: Option<String>,
+}
+
+/// What the replications so far have left.
+#[derive(Default)]
+struct Collected {
+    pooled: Option<Recording>,
+    seeds: Vec<u64>,
+    totals: Vec<Totals>,
+    arrival_hash: Option<String>,
+    /// By question, by replication.
+    readings: Vec<Vec<Option<Reading>>>,
+    /// The first replication that was cut, in case none is whole.
+    cut: Option<(u64, Replication)>,
+}
+
+/// Runs `scenario` until its properties are decided or its last declared look is over.
+///
+/// `first` is told every fact of the first replication as well (a request log, for example); it cannot change
+/// anything. A scenario with no properties is looked at once. Memory is O(threads) recordings and a reading per
+/// figure and replication.
+///
+/// # Errors
+/// When a trace cannot be read (to its end), or the threads cannot be started.
+pub fn run(
+    scenario: &Scenario,
+    options: RunOptions<'_>,
+    first: Option<&mut (dyn Observer + Send)>,
+) -> Result<Experiment, ExperimentError> {
+    let plan = plan(scenario);
+    let questions = questions(scenario);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .build()
+        .map_err(|source| ExperimentError::Threads { threads: options.threads, source })?;
+    let first = Mutex::new(first);
+    let mut collected = Collected { readings: vec![Vec::new(); questions.len()], ..Collected::default() };
+    let mut decisions: Vec<Option<Decision>> = vec![None; scenario.properties.len()];
+    let mut start = 0;
+    for &look in plan.looks() {
+        let run = |index: u32| {
+            let log =
+                (index == 0).then(|| first.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten();
+            one(scenario, index, options, log)
+        };
+        let take =
+            |index: u32, done| collected.take(replication_seed(scenario.seed, index), done, &questions);
+        replicate(&pool, start..look, options.control, run, take)?;
+        for (index, property) in scenario.properties.iter().enumerate() {
+            let open = decisions[index].as_ref().is_none_or(|found| found.verdict == Verdict::Inconclusive);
+            if open {
+                let evidence = collected.evidence(&questions, figures_count(scenario) + index);
+                decisions[index] = Some(decide(&evidence, &plan, &property.measure, property.bound));
+            }
+        }
+        start = look;
+        if options.control.is_stopped() || !decisions.iter().flatten().any(|found| found.open) {
+            break;
+        }
+    }
+    let wanted_more =
+        decisions.iter().flatten().any(|found| found.open) && plan.looks().last() != Some(&start);
+    let stopped = options.control.is_stopped();
+    let interrupted = stopped && (wanted_more || collected.seeds.len() < start as usize);
+    let partial = collected.fall_back(&questions);
+    let figures = figures_count(scenario);
+    let estimates = (0..figures).map(|i| estimate(&collected.evidence(&questions, i), kind(&questions[i])));
+    let estimates = estimates.collect();
+    let arrival_hash = collected.arrival_hash.take().expect("the first replication is always started");
+    let recording = collected.pooled.expect("a whole replication or a part of one is there");
+    assert_conserved(&recording, &collected.totals);
+    Ok(Experiment {
+        recording,
+        seeds: collected.seeds,
+        totals: collected.totals,
+        estimates,
+        decisions: decisions.into_iter().flatten().collect(),
+        interrupted,
+        partial,
+        arrival_hash,
+    })
+}
+
+impl Experiment {
+    /// The verdict over all properties: violated when one is, else inconclusive when one is or the run was stopped.
+    pub fn verdict(&self) -> Verdict {
+        let any = |wanted| self.decisions.iter().any(|found| found.verdict == wanted);
+        if any(Verdict::Violated) {
+            Verdict::Violated
+        } else if any(Verdict::Inconclusive) || self.interrupted {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Holds
+        }
+    }
+
+    /// The same as the file that other programs read.
+    pub fn summary(&self, scenario: &Scenario) -> Summary {
+        let rows = scenario.properties.iter().zip(&self.decisions);
+        let plan = plan(scenario);
+        let rows = rows.map(|(property, found)| row(scenario, &plan, property, found)).collect();
+        let provenance = Provenance::new(scenario, self.arrival_hash.clone(), self.seeds.clone());
+        let summary = Summary::new(scenario, &self.recording, provenance, rows, &self.estimates);
+        Summary { interrupted: self.interrupted, ..summary }
+    }
+}
+
+/// When to look at `scenario`: as declared, but once where every replication would be the same.
+fn plan(scenario: &Scenario) -> Plan {
+    if scenario.is_deterministic() { Plan::certain() } else { Plan::new(&scenario.replications.looks) }
+}
+
+fn row(scenario: &Scenario, plan: &Plan, property: &Property, found: &Decision) -> VerdictRow {
+    let bound = match property.bound {
+        Bound::AtMost(most) => BoundRow::AtMost(most),
+        Bound::AtLeast(least) => BoundRow::AtLeast(least),
+    };
+    VerdictRow {
+        property: property.name.clone(),
+        workload: property.workload.map(|index| scenario.workloads[index].name.clone()),
+        figure: measure_name(&property.measure),
+        unit: measure_unit(&property.measure),
+        bound,
+        verdict: found.verdict,
+        estimate: found.pooled.map(|pooled| Estimate {
+            value: pooled.value,
+            low: found.interval.map(|i| i.low),
+            high: found.interval.map(|i| i.high),
+            samples: pooled.samples,
+            replications: found.replications,
+        }),
+        confidence: match found.alpha {
+            Some(_) if plan.is_certain() => 1.0,
+            Some(alpha) if alpha > 0.0 => 1.0 - alpha,
+            _ => 1.0 - ALPHA,
+        },
+        reason: found.reason.clone(),
+    }
+}
+
+/// The figures of every report, then those of the properties.
+fn questions(scenario: &Scenario) -> Vec<Asked> {
+    let named = scenario.properties.iter().map(|p| Asked::Workload(p.workload, p.measure));
+    asked(scenario).into_iter().chain(named).collect()
+}
+
+fn figures_count(scenario: &Scenario) -> usize {
+    asked(scenario).len()
+}
+
+/// What kind of figure answers a question. A pool's occupancy is a share of time, not of requests.
+fn kind(question: &Asked) -> Kind {
+    match question {
+        Asked::Workload(_, measure) => Kind::of(measure),
+        Asked::Budget(..) | Asked::Pool(..) => Kind::Amount,
+    }
+}
+
+fn estimate(evidence: &Evidence, kind: Kind) -> Option<Estimate> {
+    let pooled = evidence.pooled?;
+    let found = interval(evidence, kind, ALPHA);
+    Some(Estimate {
+        value: pooled.value,
+        low: found.map(|i| i.low),
+        high: found.map(|i| i.high),
+        samples: pooled.samples,
+        replications: evidence.present().count() as u32,
+    })
+}
+
+impl Collected {
+    fn take(&mut self, seed: u64, mut done: Replication, questions: &[Asked]) {
+        self.arrival_hash = self.arrival_hash.take().or(done.arrival_hash.take());
+        if done.cut {
+            self.cut.get_or_insert((seed, done));
+            return;
+        }
+        self.add(seed, done, questions);
+    }
+
+    fn add(&mut self, seed: u64, done: Replication, questions: &[Asked]) {
+        for (readings, question) in self.readings.iter_mut().zip(questions) {
+            readings.push(done.recording.answer(question));
+        }
+        self.seeds.push(seed);
+        self.totals.push(done.totals);
+        match &mut self.pooled {
+            Some(pooled) => pooled.merge(&done.recording),
+            None => self.pooled = Some(done.recording),
+        }
+    }
+
+    /// With no whole replication, what there is of the first is better than nothing: its own time is the horizon.
+    /// Returns whether that was needed.
+    fn fall_back(&mut self, questions: &[Asked]) -> bool {
+        if self.pooled.is_some() {
+            return false;
+        }
+        let (seed, mut done) = self.cut.take().expect("the first replication is always started");
+        let ended = done.totals.ended - Time::ZERO;
+        done.recording.horizon = done.recording.horizon.min(ended.max(done.recording.warmup));
+        self.add(seed, done, questions);
+        true
+    }
+
+    fn evidence(&self, questions: &[Asked], index: usize) -> Evidence {
+        Evidence {
+            readings: self.readings[index].clone(),
+            pooled: self.pooled.as_ref().and_then(|pooled| pooled.answer(&questions[index])),
+        }
+    }
+}
+
+/// A source that stays with the caller, so that it can be asked afterwards whether it failed.
+struct Lent<'a> {
+    source: &'a mut Source,
+    hash: Option<&'a mut SourceHash>,
+}
+
+impl Feed for Lent<'_> {
+    #[inline]
+    fn next(&mut self) -> Option<Arrival> {
+        let arrival = self.source.next()?;
+        if let Some(hash) = &mut self.hash {
+            hash.add(self.source, &arrival);
+        }
+        Some(arrival)
+    }
+    #[inline]
+    fn follow(&mut self, head: &RequestHead, generated: u32, at: Time) -> Option<Arrival> {
+        self.source.follow(head, generated, at)
+    }
+}
+
+/// Replication `index`, on this thread. The first hashes its arrivals as they go by.
+fn one(
+    scenario: &Scenario,
+    index: u32,
+    options: RunOptions<'_>,
+    log: Option<&mut (dyn Observer + Send)>,
+) -> Result<Replication, ExperimentError> {
+    let seed = replication_seed(scenario.seed, index);
+    let failed = |workload: usize| {
+        let workload = scenario.workloads[workload].name.clone();
+        move |source| ExperimentError::Source { workload, source }
+    };
+    let open = |index| Source::open(scenario, index as WorkloadId, seed).map_err(failed(index));
+    let mut sources = (0..scenario.workloads.len()).map(open).collect::<Result<Vec<_>, _>>()?;
+    let hashed = if index == 0 { sources.len() } else { 0 };
+    let mut hashes: Vec<SourceHash> = (0..hashed).map(|_| SourceHash::default()).collect();
+    let places = hashes.iter_mut().map(Some).chain(std::iter::repeat_with(|| None));
+    let feeds = sources.iter_mut().zip(places).map(|(source, hash)| Lent { source, hash }).collect();
+    let mut recorder = Recorder::new(scenario);
+    let mut watch = Watch { control: options.control, told_ns: 0, told_requests: 0, cut: false };
+    let look = |now: Time, totals: &Totals| watch.look(now, totals);
+    let totals = match log {
+        None => simulate(scenario, feeds, seed, options.mode, &mut recorder, look),
+        Some(log) => simulate(scenario, feeds, seed, options.mode, &mut (&mut recorder, log), look),
+    };
+    watch.tell(totals.ended, totals.offered);
+    // What a cut left unsent belongs to the hash, too: it tells what was asked, not how far the run came.
+    for (source, hash) in sources.iter_mut().zip(&mut hashes) {
+        while let Some(arrival) = source.next() {
+            hash.add(source, &arrival);
+        }
+    }
+    for (index, source) in sources.iter().enumerate() {
+        if let Some(error) = source.error() {
+            return Err(failed(index)(error.clone()));
+        }
+    }
+    let arrival_hash = (index == 0).then(|| SourceHash::combine(hashes));
+    Ok(Replication { recording: recorder.finish(totals.ended), totals, cut: watch.cut, arrival_hash })
+}
+
+/// Tells how far a replication is, and whether it was asked to stop.
+struct Watch<'a> {
+    control: &'a Control,
+    told_ns: u64,
+    told_requests: u64,
+    cut: bool,
+}
+
+impl Watch<'_> {
+    fn look(&mut self, now: Time, totals: &Totals) -> ControlFlow<()> {
+        self.tell(now, totals.offered);
+        self.cut = self.control.is_stopped();
+        if self.cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn tell(&mut self, now: Time, requests: u64) {
+        self.control.advance(now.as_nanos() - self.told_ns, requests - self.told_requests);
+        (self.told_ns, self.told_requests) = (now.as_nanos(), requests);
+    }
+}
+
+/// Every request that was offered ended once, and the counted ones are among all.
+fn assert_conserved(recording: &Recording, totals: &[Totals]) {
+    for (index, run) in totals.iter().enumerate() {
+        let over: u64 = run.outcomes.iter().sum();
+        assert_eq!(run.offered, over, "replication {index}: offered requests and outcomes differ");
+    }
+    let offered: u64 = totals.iter().map(|run| run.offered).sum();
+    let counted: u64 = recording.workloads.iter().map(|w| w.offered).sum();
+    assert!(counted <= offered, "{counted} requests were counted, only {offered} offered");
+    for workload in &recording.workloads {
+        let over: u64 = workload.outcomes.iter().sum();
+        assert_eq!(workload.offered, over, "workload `{}`: offered and outcomes differ", workload.name);
+    }
+}

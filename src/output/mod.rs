@@ -1,0 +1,6 @@
+//! What the commands print and write besides results: tables, JUnit files, progress, and how to stop a run.
+
+pub mod interrupt;
+pub mod junit;
+pub mod progress;
+pub mod table;

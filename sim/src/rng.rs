@@ -53,6 +53,12 @@ pub fn replication_seed(seed: u64, index: u32) -> u64 {
     if index == 0 { seed } else { mix(mix(seed ^ Purpose::Replication as u64) ^ u64::from(index)) }
 }
 
+/// The source number of something with a name. Numbers by position would shift when something before it is switched
+/// off, and with them every draw of what should stay the same.
+pub fn source_of(name: &str) -> u64 {
+    name.bytes().fold(mix(name.len() as u64), |hash, byte| mix(hash ^ u64::from(byte)))
+}
+
 /// A 64-bit finaliser with full avalanche. Source: Stafford's variant 13 of the MurmurHash3 finaliser, as in
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub fn mix(mut z: u64) -> u64 {
@@ -80,6 +86,14 @@ mod tests {
         ] {
             assert_ne!(base, other);
         }
+    }
+
+    #[test]
+    fn names_give_different_sources_and_each_always_the_same() {
+        let names = ["chat", "batch", "chat2", "", "c", "ch"];
+        let sources: std::collections::BTreeSet<u64> = names.iter().map(|name| source_of(name)).collect();
+        assert_eq!(sources.len(), names.len());
+        assert_eq!(source_of("chat"), source_of("chat"));
     }
 
     #[test]

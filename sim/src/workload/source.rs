@@ -7,7 +7,7 @@ use super::session::{self, Keyed, PAUSE_AFTER_NOTHING, TurnDraws};
 use super::trace::{Rows, TOKENS_MOST, TraceError};
 use crate::dist::Dist;
 use crate::request::{Arrival, HashChain, Prefix, RequestDraw, RequestHead, WorkloadId};
-use crate::rng::{Purpose, Rng, stream};
+use crate::rng::{Purpose, Rng, source_of, stream};
 use crate::scenario::{Arrivals, Engine, Lengths, Scenario, Sessions, TraceFormat};
 use crate::time::{Span, Time};
 
@@ -91,6 +91,8 @@ pub struct Source {
     clock: Clock,
     horizon: Time,
     seed: u64,
+    /// Number of its random streams; from its name, so that other workloads can come and go.
+    source: u64,
     workload: WorkloadId,
     tenants: u32,
     max_tokens: Option<u32>,
@@ -119,7 +121,7 @@ impl Source {
     /// [`crate::scenario::Scenario`]'s loader has been checked for all of it.
     pub fn open(scenario: &Scenario, workload: WorkloadId, seed: u64) -> Result<Self, SourceError> {
         let spec = &scenario.workloads[usize::from(workload)];
-        let source = u64::from(workload);
+        let source = source_of(&spec.name);
         let from_trace = matches!(spec.lengths, Lengths::FromTrace);
         if matches!(&spec.lengths, Lengths::Joint(pairs) if pairs.is_empty()) {
             return Err(SourceError::NoPairs);
@@ -160,13 +162,14 @@ impl Source {
             Engine::Llm(_) => None,
         };
         let shared_tokens = spec.shared_prefix_tokens;
-        let shared = if shared_tokens == 0 { 0 } else { source + 1 };
+        let shared = if shared_tokens == 0 { 0 } else { source | 1 };
         let sequential = |purpose| stream(seed, purpose, source, 0);
         Ok(Source {
             starts,
             clock: Clock::default(),
             horizon: Time::ZERO.saturating_add(scenario.horizon),
             seed,
+            source,
             workload,
             tenants: spec.tenants.max(1),
             max_tokens: spec.max_tokens,
@@ -223,7 +226,7 @@ impl Source {
     /// [`PAUSE_AFTER_NOTHING`], and its next turn carries its unanswered words. `None` when the session is over, or
     /// the next request would come at or after the horizon. O(1), no allocation and no memory of the session.
     pub fn follow(&mut self, head: &RequestHead, generated: u32, at: Time) -> Option<Arrival> {
-        let source = u64::from(self.workload);
+        let source = self.source;
         let (session, turn) =
             if head.turn + 1 < session::turns(self.sessions.as_ref(), self.seed, source, head.session) {
                 (head.session, head.turn + 1)
@@ -258,7 +261,7 @@ impl Source {
 
     /// Draws of all later turns of a session, at most `most` of them. They depend on nothing that happens.
     pub(super) fn later_turns(&self, session: u64, most: u32) -> impl Iterator<Item = TurnDraws> {
-        let source = u64::from(self.workload);
+        let source = self.source;
         let turns = session::turns(self.sessions.as_ref(), self.seed, source, session);
         (1..turns.min(most)).filter_map(move |turn| {
             Keyed::new(self.seed, source, session, turn).turn(self.sessions.as_ref(), &self.lengths)
@@ -302,7 +305,7 @@ impl Source {
         let Starts::Population { first, .. } = &mut self.starts else { return None };
         let (at, user) = first.pop().filter(|&(at, _)| at < self.horizon)?;
         let session = u64::from(user);
-        let keyed = Keyed::new(self.seed, u64::from(self.workload), session, 0);
+        let keyed = Keyed::new(self.seed, self.source, session, 0);
         let draws = keyed.turn(self.sessions.as_ref(), &self.lengths)?;
         let (prompt_tokens, prefix) = self.opening(session, draws.prompt);
         // Users are dealt to tenants in turn, and stay there.

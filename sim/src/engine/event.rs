@@ -12,6 +12,9 @@
 //! | [`Class::Expiry`] | a wait in the gateway's queue, or a client's patience, runs out | what expires makes room for what arrives |
 //! | [`Class::Arrival`] | a request reaches the gateway | |
 //!
+//! The ends of steps are not in the queue of events but in [`super::ends::StepEnds`], which keeps one per replica;
+//! the hub compares both by this table.
+//!
 //! Steps start after all of these: the hub begins steps when no event is left at the instant, so that every arrival
 //! of an instant is visible to the steps that start at it.
 

@@ -3,6 +3,7 @@
 //! Only [`Simulation`] owns the event queue and calls the other modules; they never schedule events and never call
 //! each other. A request's path reads from top to bottom in `simulation.rs`.
 
+pub mod ends;
 pub mod event;
 pub mod queue;
 pub mod simulation;

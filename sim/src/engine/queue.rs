@@ -1,7 +1,7 @@
 //! The event queue: a 4-ary heap in one `Vec`.
 //!
 //! Popping leaves a hole at the root instead of repairing the heap at once. Most events schedule exactly one
-//! successor (the next step of a replica, the next arrival of a source); it drops into the hole, so pop and push
+//! successor (the next arrival of a source, the next service of a server); it drops into the hole, so pop and push
 //! together cost one sift.
 
 use super::event::Event;
@@ -46,6 +46,13 @@ impl EventQueue {
         let first = *self.heap.first()?;
         self.hole = true;
         Some(first)
+    }
+
+    /// The smallest pending event. O(log n) right after a pop, else O(1).
+    #[inline]
+    pub fn peek(&mut self) -> Option<&Event> {
+        self.fill_hole();
+        self.heap.first()
     }
 
     /// The instant of the smallest pending event. O(1).

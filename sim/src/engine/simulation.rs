@@ -1,5 +1,6 @@
 //! The hub: it alone owns the event queue, and every fact passes through it.
 
+use super::ends::StepEnds;
 use super::event::{Class, Event};
 use super::queue::EventQueue;
 use super::station::{PoolState, Station, Worker, build};
@@ -24,6 +25,7 @@ pub struct Simulation<'s, F, S> {
     feeds: Vec<F>,
     now: Time,
     events: EventQueue,
+    ends: StepEnds,
     table: Table,
     pools: Vec<PoolState>,
     stations: Vec<Station<S>>,
@@ -51,6 +53,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             scenario,
             now: Time::ZERO,
             events: EventQueue::default(),
+            ends: StepEnds::new(stations.len()),
             table: Table::default(),
             pools,
             stations,
@@ -92,7 +95,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
 
     /// The instant of the next event; `None` when the run is over.
     pub fn next_time(&self) -> Option<Time> {
-        if self.is_over() { None } else { self.events.next_time() }
+        (!self.is_over()).then(|| self.next_instant())
     }
 
     /// Handles the next event. Returns whether there was one.
@@ -101,26 +104,45 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         if self.is_over() {
             return false;
         }
-        let Some(event) = self.events.pop() else { return false };
-        debug_assert!(event.at >= self.now, "time runs backwards: {event:?} at {}", self.now);
-        self.now = event.at;
         self.totals.events += 1;
-        match event.class() {
-            Class::StepEnd => {
-                let station = event.entity() as usize;
-                if self.stations[station].epoch == event.epoch {
-                    self.end_step(station, observer);
-                }
+        let end = self.ends.first_time();
+        match self.events.peek() {
+            Some(head) if head.at < end || (head.at == end && head.class() < Class::StepEnd) => self.handle(observer),
+            _ => {
+                self.advance(end);
+                self.end_step(self.ends.first(), observer);
             }
+        }
+        if !self.to_begin.is_empty() && self.next_instant() > self.now {
+            self.begin_steps();
+        }
+        true
+    }
+
+    /// Takes the first event of the queue and does what it says.
+    #[inline]
+    fn handle(&mut self, observer: &mut impl Observer) {
+        let event = self.events.pop().expect("the caller has seen it");
+        self.advance(event.at);
+        match event.class() {
             Class::Arrival => self.arrive(event.target, observer),
             Class::ServiceEnd => self.end_service(&event, observer),
             Class::Expiry => self.expire(&event, observer),
             Class::Boundary => self.cross_boundary(observer),
+            Class::StepEnd => unreachable!("the ends of steps are kept apart"),
         }
-        if !self.to_begin.is_empty() && self.events.next_time() != Some(self.now) {
-            self.begin_steps();
-        }
-        true
+    }
+
+    #[inline]
+    fn advance(&mut self, to: Time) {
+        assert!(to >= self.now && to < Time::MAX, "time cannot go from {} to {to}", self.now);
+        self.now = to;
+    }
+
+    /// The instant of whatever happens next; [`Time::MAX`] when nothing is pending.
+    #[inline]
+    fn next_instant(&self) -> Time {
+        self.ends.first_time().min(self.events.next_time().unwrap_or(Time::MAX))
     }
 
     /// Nothing is in flight or on its way, and the horizon is behind (or the run was cut).
@@ -280,7 +302,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
                 unreachable!("only `llm` replicas have steps")
             };
             if let Some(end) = worker.begin(&mut self.table, self.now) {
-                self.schedule_step_end(station as usize, end);
+                self.ends.set(station as usize, end);
             }
             self.refresh(station as usize);
         }
@@ -289,30 +311,23 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
     /// Cuts a run of steps short at the step in flight, since something is about to change on the replica. A step
     /// that ends at this very instant is over: steps end before anything else happens.
     fn catch_up(&mut self, station: usize, observer: &mut impl Observer) {
-        match self.truncate(station) {
-            Some(end) if end == self.now => self.end_step(station, observer),
-            Some(end) => self.schedule_step_end(station, end),
-            None => {}
+        if self.truncate(station) == Some(self.now) {
+            self.end_step(station, observer);
         }
     }
 
-    /// Shortens a run to the step in flight; its former end is void.
+    /// Shortens a run to the step in flight; returns its new end when that changed.
+    #[inline]
     fn truncate(&mut self, station: usize) -> Option<Time> {
-        let state = &mut self.stations[station];
-        let Worker::Llm(worker) = &mut state.worker else { return None };
+        let Worker::Llm(worker) = &mut self.stations[station].worker else { return None };
         let end = worker.truncate(self.now)?;
-        state.epoch = state.epoch.wrapping_add(1);
+        self.ends.set(station, end);
         Some(end)
     }
 
     #[inline]
-    fn schedule_step_end(&mut self, station: usize, end: Time) {
-        let epoch = self.stations[station].epoch;
-        self.events.push(Event::new(end, Class::StepEnd, station as u32, 0, 0, epoch));
-    }
-
-    #[inline]
     fn end_step(&mut self, station: usize, observer: &mut impl Observer) {
+        self.ends.clear(station);
         let mut departures = std::mem::take(&mut self.departures);
         let state = &mut self.stations[station];
         let Worker::Llm(worker) = &mut state.worker else { unreachable!("only `llm` replicas have steps") };
@@ -327,8 +342,11 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         }
         self.departures = departures;
         self.begin_later(station);
-        self.refresh(station);
-        self.poll(pool, observer);
+        // The step that begins tells the router what the replica holds; until then only these look.
+        if !self.pools[pool].queue.is_empty() || self.next_instant() == self.now {
+            self.refresh(station);
+            self.poll(pool, observer);
+        }
     }
 
     fn start_services(&mut self, station: usize, observer: &mut impl Observer) {
@@ -476,9 +494,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
     fn cross_boundary(&mut self, observer: &mut impl Observer) {
         for station in 0..self.stations.len() {
             // A step that ends at this instant belongs to what comes after.
-            if let Some(end) = self.truncate(station) {
-                self.schedule_step_end(station, end);
-            }
+            self.truncate(station);
             if let Worker::Slots(worker) = &mut self.stations[station].worker {
                 worker.tell(self.now, observer);
             }

@@ -12,8 +12,6 @@ pub(super) struct Station<S> {
     pub(super) worker: Worker<S>,
     pub(super) pool: usize,
     pub(super) replica: u16,
-    /// Matches the pending end of its run; a truncated run leaves a void event behind.
-    pub(super) epoch: u32,
     /// In the list of replicas that begin a step when the instant's events are over.
     pub(super) to_begin: bool,
 }
@@ -78,7 +76,7 @@ pub(super) fn build<S: Stepper>(
                 Engine::Llm(engine) => Worker::Llm(Box::new(S::new(site, engine, skip))),
                 Engine::Slots(engine) => Worker::Slots(SlotsReplica::new(site, engine.servers)),
             };
-            stations.push(Station { worker, pool: index, replica, epoch: 0, to_begin: false });
+            stations.push(Station { worker, pool: index, replica, to_begin: false });
         }
     }
     (pools, stations)

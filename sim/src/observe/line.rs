@@ -34,40 +34,44 @@ impl StepLine {
         StepLine { a: self.a + self.b * i, ..*self }
     }
 
-    /// Length of the first `steps` steps together. O(1) for short runs, O(log) beyond.
+    /// Length of the first `steps` steps together, and of the last of them (`steps >= 1`). O(1) for short runs,
+    /// O(log) beyond.
     #[inline]
-    pub fn sum(&self, steps: u64) -> Span {
-        let quanta = if steps <= SHORT {
-            self.walk(steps, u64::MAX).1
-        } else {
-            floor_sum(steps, self.quantum_fs, self.b, self.a)
-        };
-        Span::from_nanos(quanta * (self.quantum_fs / FEMTOS_PER_NANO))
+    pub fn sum(&self, steps: u64) -> (Span, Span) {
+        if steps <= SHORT {
+            let walked = self.walk(steps, u64::MAX);
+            return (self.quanta(walked.sum), self.quanta(walked.last));
+        }
+        (self.quanta(floor_sum(steps, self.quantum_fs, self.b, self.a)), self.step(steps - 1))
     }
 
-    /// How many steps, at most `most` (at least 1), it takes until their sum is `>= span`; and that sum.
-    pub fn reach(&self, span: Span, most: u64) -> (u64, Span) {
-        let unit = self.quantum_fs / FEMTOS_PER_NANO;
-        let wanted = span.as_nanos().div_ceil(unit);
-        let (steps, quanta) = self.walk(most.min(SHORT), wanted);
-        if quanta >= wanted || steps == most {
-            return (steps, Span::from_nanos(quanta * unit));
+    /// How many steps, at most `most` (at least 1), it takes until their sum is `>= span`; that sum, and the length
+    /// of the last of them.
+    pub fn reach(&self, span: Span, most: u64) -> (u64, Span, Span) {
+        let wanted = span.as_nanos().div_ceil(self.quantum_fs / FEMTOS_PER_NANO);
+        let walked = self.walk(most.min(SHORT), wanted);
+        if walked.sum >= wanted || walked.steps == most {
+            return (walked.steps, self.quanta(walked.sum), self.quanta(walked.last));
         }
         // The answer lies in (low, high].
-        let (mut low, mut high) = (steps, most);
+        let (mut low, mut high) = (walked.steps, most);
         while high - low > 1 {
             let middle = u64::midpoint(low, high);
-            if self.sum(middle) >= span { high = middle } else { low = middle }
+            if self.sum(middle).0 >= span { high = middle } else { low = middle }
         }
-        (high, self.sum(high))
+        let (sum, last) = self.sum(high);
+        (high, sum, last)
     }
 
-    /// Adds up to `most` steps, at least 1, until the sum of quanta reaches `wanted`.
     #[inline]
-    fn walk(&self, most: u64, wanted: u64) -> (u64, u64) {
-        if most == 0 {
-            return (0, 0);
-        }
+    fn quanta(&self, count: u64) -> Span {
+        Span::from_nanos(count * (self.quantum_fs / FEMTOS_PER_NANO))
+    }
+
+    /// Adds up to `most` steps, at least 1, until the sum of quanta reaches `wanted`. One division, or two when
+    /// there is more than one step.
+    #[inline]
+    fn walk(&self, most: u64, wanted: u64) -> Walk {
         let q = self.quantum_fs;
         let (mut whole, mut rest) = (self.a / q, self.a % q);
         let (mut sum, mut steps) = (whole, 1);
@@ -84,8 +88,15 @@ impl StepLine {
                 steps += 1;
             }
         }
-        (steps, sum)
+        Walk { steps, sum, last: whole }
     }
+}
+
+/// Steps added one by one, in quanta.
+struct Walk {
+    steps: u64,
+    sum: u64,
+    last: u64,
 }
 
 /// `sum over i in 0..n of floor((a + b*i) / m)`, exactly. O(log m).
@@ -133,13 +144,13 @@ mod tests {
             for i in 0..steps {
                 sums.push(*sums.last().unwrap() + line.step(i));
             }
-            for k in 0..=steps {
-                prop_assert_eq!(line.sum(k), sums[k as usize]);
+            for k in 1..=steps {
+                prop_assert_eq!(line.sum(k), (sums[k as usize], line.step(k - 1)));
             }
             let total = sums[steps as usize];
             let span = Span::from_nanos((total.as_nanos() as f64 * share) as u64);
             let expected = (1..=steps).find(|&k| sums[k as usize] >= span).unwrap_or(steps);
-            prop_assert_eq!(line.reach(span, steps), (expected, sums[expected as usize]));
+            prop_assert_eq!(line.reach(span, steps), (expected, sums[expected as usize], line.step(expected - 1)));
             prop_assert_eq!(line.from_step(3).step(4), line.step(7));
         }
     }

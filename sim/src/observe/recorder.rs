@@ -110,6 +110,11 @@ impl Recorder {
     /// budgets do not sum to the end-to-end latencies: both would be bugs of the engine.
     pub fn finish(mut self, ended: Time) -> Recording {
         self.recording.ended = ended - Time::ZERO;
+        for (workload, rules) in self.recording.workloads.iter_mut().zip(&self.rules) {
+            if rules.network.is_zero() {
+                workload.latency[Metric::ClientE2e as usize] = workload.latency[Metric::E2e as usize].clone();
+            }
+        }
         for workload in &self.recording.workloads {
             let over: u64 = workload.outcomes.iter().sum();
             assert_eq!(
@@ -284,7 +289,10 @@ impl Observer for Recorder {
             let e2e = done.e2e();
             workload.budget.add(&done.budget());
             workload.latency[Metric::E2e as usize].record(e2e, 1);
-            workload.latency[Metric::ClientE2e as usize].record(e2e + rules.network, 1);
+            // Without a network the client sees what the server sees: copied once, in `finish`.
+            if !rules.network.is_zero() {
+                workload.latency[Metric::ClientE2e as usize].record(e2e + rules.network, 1);
+            }
             if let Some(tpot) = done.tpot() {
                 workload.latency[Metric::Tpot as usize].record(tpot, 1);
             }

@@ -62,8 +62,8 @@ struct Decoding {
     tokens_at: Time,
     /// Members that joined after a step in which the others did not decode.
     late: Vec<Late>,
-    /// `(clock at which a member gets its last token, slot)`; void entries are recognised when they surface.
-    ends: BinaryHeap<Reverse<(u64, SlotId)>>,
+    /// `clock at which a member gets its last token << 32 | slot`; void entries are recognised when they surface.
+    ends: BinaryHeap<Reverse<u128>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +170,7 @@ impl Decoding {
         let residue = self.residue(context, self.clock);
         self.residues[residue] += 1;
         self.by_workload[workload as usize] += 1;
-        self.ends.push(Reverse((end, id)));
+        self.ends.push(Reverse(u128::from(end) << 32 | u128::from(id)));
     }
 
     /// A member leaves; returns its context. Its token count and latest token are noted in its slot.
@@ -201,7 +201,7 @@ impl Decoding {
     /// The clock at which the next member gets its last token. Void entries may make it early, never late.
     #[inline]
     fn next_end(&self) -> u64 {
-        self.ends.peek().map_or(u64::MAX, |&Reverse((clock, _))| clock)
+        self.ends.peek().map_or(u64::MAX, |&Reverse(entry)| (entry >> 32) as u64)
     }
 }
 
@@ -401,7 +401,8 @@ impl Replica {
     fn end_decodes(&mut self, table: &mut Table, now: Time, out: &mut Departures) {
         let before = out.finished.len();
         while self.decoding.next_end() <= self.decoding.clock {
-            let Some(Reverse((clock, id))) = self.decoding.ends.pop() else { break };
+            let Some(Reverse(entry)) = self.decoding.ends.pop() else { break };
+            let (clock, id) = ((entry >> 32) as u64, entry as SlotId);
             let slot = &table[id];
             let is_mine = slot.place == Place::Decode && self.is_member(table, id, slot.admitted);
             if !is_mine || slot.joined + u64::from(slot.output - slot.generated) != clock {
@@ -608,13 +609,13 @@ impl Stepper for Replica {
             let most = plan.steps.min(self.decoding.next_end() - self.decoding.clock).max(1);
             self.decoding.steps_within(self.kv.free(), most)
         };
-        let last_start = now + plan.line.sum(steps - 1);
-        let end = last_start + plan.line.step(steps - 1);
+        let (span, last) = plan.line.sum(steps);
+        let end = now + span;
         self.run = Some(Run {
             start: now,
             line: plan.line,
             steps,
-            last_start,
+            last_start: end - last,
             end,
             decodes: shape.decodes,
             prefill_tokens: shape.prefill_tokens,
@@ -625,10 +626,10 @@ impl Stepper for Replica {
 
     fn truncate(&mut self, now: Time) -> Option<Time> {
         let run = self.run.as_mut().filter(|run| run.steps > 1 && run.last_start >= now)?;
-        let (steps, span) = run.line.reach(now.saturating_since(run.start), run.steps - 1);
+        let (steps, span, last) = run.line.reach(now.saturating_since(run.start), run.steps - 1);
         run.steps = steps;
         run.end = run.start + span;
-        run.last_start = run.end - run.line.step(steps - 1);
+        run.last_start = run.end - last;
         Some(run.end)
     }
 

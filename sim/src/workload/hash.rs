@@ -75,9 +75,15 @@ impl SourceHash {
         let (head, draw) = (&arrival.head, &arrival.draw);
         self.word(arrival.at.as_nanos());
         self.word(pair(head.prompt_tokens, draw.output_tokens));
-        self.word(u64::from(head.tenant));
-        self.word(draw.service.as_nanos());
-        self.word(draw.patience.map_or(u64::MAX, |p| p.as_nanos()));
+        // Two marks say which words follow, so that different arrivals never give the same words.
+        let marks = u64::from(!draw.service.is_zero()) << 1 | u64::from(draw.patience.is_some());
+        self.word(u64::from(head.tenant) << 2 | marks);
+        if !draw.service.is_zero() {
+            self.word(draw.service.as_nanos());
+        }
+        if let Some(patience) = draw.patience {
+            self.word(patience.as_nanos());
+        }
         if let Some(chain) = &arrival.chain {
             chain.hashes.iter().for_each(|&hash| self.word(hash));
         }

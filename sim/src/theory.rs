@@ -248,7 +248,7 @@ fn load(rho: f64) -> Option<f64> {
 }
 
 fn tail_of(q: f64) -> Option<f64> {
-    (0.0..1.0).contains(&q).then(|| 1.0 - q)
+    (0.0..1.0).contains(&q).then_some(1.0 - q)
 }
 
 #[cfg(test)]

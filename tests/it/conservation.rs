@@ -1,6 +1,6 @@
 //! Nothing is lost and nothing is counted twice: requests, tokens and time, on every shipped scenario.
 
-use crate::support::{SHIPPED, shortened};
+use crate::support::{SHIPPED, shortened, sources};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use tidegate_sim::engine::Mode;
@@ -8,7 +8,7 @@ use tidegate_sim::experiment::replicate::Control;
 use tidegate_sim::experiment::{RunOptions, run};
 use tidegate_sim::observe::{GapRun, Observer};
 use tidegate_sim::request::{Finished, Outcome, RequestHead};
-use tidegate_sim::scenario::End;
+use tidegate_sim::scenario::{End, Scenario};
 use tidegate_sim::time::{Span, Time};
 
 /// Books of everything that goes in and comes out, request by request.
@@ -86,9 +86,9 @@ fn every_shipped_scenario_keeps_its_books_drained_or_cut() {
 
 #[test]
 fn a_run_that_is_stopped_keeps_its_books_too() {
-    let scenario = shortened("overload", &[]);
+    let scenario = Scenario { horizon: Span::from_secs(1_200), ..shortened("overload", &[]) };
     let mut books = Books::default();
-    let feeds = crate::support::sources(&scenario);
+    let feeds = sources(&scenario);
     let mut looks = 0;
     let stop = |_: Time, _: &_| {
         looks += 1;

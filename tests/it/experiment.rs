@@ -1,6 +1,6 @@
 //! When replications are added, when they are not, and what a stop leaves.
 
-use crate::support::shortened;
+use crate::support::{shipped, shortened};
 use tidegate_sim::engine::Mode;
 use tidegate_sim::experiment::replicate::Control;
 use tidegate_sim::experiment::{Experiment, RunOptions, run};
@@ -98,7 +98,7 @@ fn one_replication_gives_figures_without_intervals_and_no_verdict() {
 
 #[test]
 fn where_nothing_is_random_one_replication_decides() {
-    let scenario = shortened("crosscheck", &[]);
+    let scenario = shipped("crosscheck", &[]);
     assert!(scenario.is_deterministic());
     let found = ran(&scenario);
     assert_eq!((found.seeds.len(), found.verdict()), (1, Verdict::Holds), "{:?}", found.decisions);
@@ -134,5 +134,5 @@ fn a_stop_before_the_first_replication_is_over_leaves_its_beginning() {
     assert!(summary.interrupted);
     let rate = summary.workloads[0].figure("throughput").unwrap().estimate.unwrap().value;
     assert!((25.0..40.0).contains(&rate), "{rate} requests/s");
-    assert_eq!(found.arrival_hash, arrival_hash(&scenario, scenario.seed).unwrap());
+    assert_eq!(found.arrival_hash, "", "not all arrivals were drawn");
 }

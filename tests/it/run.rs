@@ -128,17 +128,24 @@ fn ctrl_c_writes_what_there_is_and_says_so() {
             "scenarios/mmc.toml",
             "--no-plots",
             "--set",
-            "scenario.horizon=100000h",
+            "scenario.horizon=87600h",
             "--threads",
             "1",
         ])
-        .args(["--set", "scenario.bin=1000h", "--out"])
+        .args(["--set", "scenario.bin=1000h", "--requests", "--out"])
         .arg(&folder.0)
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    // The log is created after Ctrl-C is caught, so from then on it may be pressed.
+    let log = folder.0.join("requests.csv");
+    for _ in 0..1_200 {
+        if std::fs::metadata(&log).is_ok_and(|found| found.len() > 100_000) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     let asked = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     if !asked.is_ok_and(|status| status.success()) {
         eprintln!("skipped: there is no `kill` to interrupt with");

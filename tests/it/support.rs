@@ -185,12 +185,18 @@ pub fn run(scenario: &Scenario, arrivals: Vec<Vec<Arrival>>, mode: Mode) -> (Tot
 pub const SHIPPED: [&str; 8] =
     ["bench", "chat", "crosscheck", "diurnal", "mmc", "overload", "prefix-cache", "static-vs-continuous"];
 
-/// A shipped scenario, two minutes of it, with overrides.
-pub fn shortened(name: &str, set: &[&str]) -> Scenario {
-    let set = ["scenario.horizon=2min", "scenario.warmup=20s"].iter().chain(set);
-    let overrides = Overrides { set: set.map(|&key| key.to_owned()).collect(), ..Overrides::default() };
+/// A shipped scenario with overrides.
+pub fn shipped(name: &str, set: &[&str]) -> Scenario {
+    let set = set.iter().map(|&key| key.to_owned()).collect();
     let path = format!("scenarios/{name}.toml");
+    let overrides = Overrides { set, ..Overrides::default() };
     load(std::path::Path::new(&path), &overrides).unwrap_or_else(|found| panic!("{found}"))
+}
+
+/// Two minutes of a shipped scenario, with overrides.
+pub fn shortened(name: &str, set: &[&str]) -> Scenario {
+    let (horizon, warmup, bin) = (Span::from_secs(120), Span::from_secs(20), Span::from_secs(1));
+    Scenario { horizon, warmup, bin, ..shipped(name, set) }
 }
 
 /// The sources of a scenario.

@@ -24,10 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["time", "request", "table", "scenario", "workload", "gateway", "replica", "slots", "observe"],
     ),
     ("results", &["time", "rng", "request", "scenario", "observe"]),
-    (
-        "experiment",
-        &["time", "rng", "request", "scenario", "workload", "engine", "observe", "results"],
-    ),
+    ("experiment", &["time", "rng", "request", "scenario", "workload", "engine", "observe", "results"]),
     ("report", &["time", "request", "scenario", "observe", "results"]),
 ];
 
@@ -86,13 +83,18 @@ fn imports_run_one_way() {
         };
         for (line, code) in shipped_code(&text).lines().enumerate() {
             for part in code.split("crate::").skip(1) {
-                let end = part.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(part.len());
+                let end =
+                    part.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(part.len());
                 let target = &part[..end];
                 let first = target.split("::").next().unwrap();
                 let is_module = MAY_IMPORT.iter().any(|(name, _)| *name == first);
                 let fine = first == module || allowed.iter().any(|allowed| target.starts_with(allowed));
                 if is_module && !fine {
-                    wrong.push(format!("{}:{}: `{module}` must not import `{target}`", inside.display(), line + 1));
+                    wrong.push(format!(
+                        "{}:{}: `{module}` must not import `{target}`",
+                        inside.display(),
+                        line + 1
+                    ));
                 }
             }
         }
@@ -125,10 +127,16 @@ fn no_file_outgrows_its_noun() {
 
 #[test]
 fn nothing_is_left_for_later_in_the_code() {
-    let marks = [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("FIX", "ME"), concat!("XX", "X")];
+    let marks =
+        [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("FIX", "ME"), concat!("XX", "X")];
     let mut found = Vec::new();
     for (path, text) in ["src", "sim/src", "loadgen/src", "tests/it"].into_iter().flat_map(sources) {
-        found.extend(marks.iter().filter(|mark| text.contains(**mark)).map(|mark| format!("{}: {mark}", path.display())));
+        found.extend(
+            marks
+                .iter()
+                .filter(|mark| text.contains(**mark))
+                .map(|mark| format!("{}: {mark}", path.display())),
+        );
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }

@@ -88,7 +88,7 @@ pub struct Experiment {
     pub interrupted: bool,
     /// All there is is the beginning of the first replication.
     pub partial: bool,
-    /// Hash of the arrivals of the first replication.
+    /// Hash of the arrivals of the first replication; empty when that was stopped before it had drawn them all.
     pub arrival_hash: String,
 }
 
@@ -166,7 +166,7 @@ pub fn run(
     let figures = figures_count(scenario);
     let estimates = (0..figures).map(|i| estimate(&collected.evidence(&questions, i), kind(&questions[i])));
     let estimates = estimates.collect();
-    let arrival_hash = collected.arrival_hash.take().expect("the first replication is always started");
+    let arrival_hash = collected.arrival_hash.take().unwrap_or_default();
     let recording = collected.pooled.expect("a whole replication or a part of one is there");
     assert_conserved(&recording, &collected.totals);
     Ok(Experiment {
@@ -358,10 +358,12 @@ fn one(
         Some(log) => simulate(scenario, feeds, seed, options.mode, &mut (&mut recorder, log), look),
     };
     watch.tell(totals.ended, totals.offered);
-    // What a cut left unsent belongs to the hash, too: it tells what was asked, not how far the run came.
-    for (source, hash) in sources.iter_mut().zip(&mut hashes) {
-        while let Some(arrival) = source.next() {
-            hash.add(source, &arrival);
+    // A scenario that cuts at its horizon may leave requests on their way undrawn; a stop may leave hours of them.
+    if !watch.cut {
+        for (source, hash) in sources.iter_mut().zip(&mut hashes) {
+            while let Some(arrival) = source.next() {
+                hash.add(source, &arrival);
+            }
         }
     }
     for (index, source) in sources.iter().enumerate() {
@@ -369,7 +371,8 @@ fn one(
             return Err(failed(index)(error.clone()));
         }
     }
-    let arrival_hash = (index == 0).then(|| SourceHash::combine(hashes));
+    // A hash of the beginning only would look like a hash of other requests.
+    let arrival_hash = (index == 0 && !watch.cut).then(|| SourceHash::combine(hashes));
     Ok(Replication { recording: recorder.finish(totals.ended), totals, cut: watch.cut, arrival_hash })
 }
 

@@ -40,15 +40,18 @@ fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Overrides the bound of the first property, `e2e mean <= 178 ms`; the second is switched off.
-fn bound(limit: &str) -> [String; 4] {
+/// Overrides the bound of the first property, `e2e mean <= 178 ms`; of the others, which ten minutes may leave open,
+/// one is switched off and one made easy.
+fn bound(limit: &str) -> [String; 3] {
     let other = "properties.\"not faster than Erlang C\".enabled=false";
-    ["--set".into(), format!("properties.0.at_most={limit}"), "--set".into(), other.into()]
+    let load = "properties.\"busy four fifths of the time\".at_most=99%";
+    [format!("properties.\"not slower than Erlang C\".at_most={limit}"), other.into(), load.into()]
 }
 
 fn with_bound(folder: &Folder, limit: &str, more: &[&str]) -> Output {
     let set = bound(limit);
-    let args: Vec<&str> = set.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    let set = set.iter().flat_map(|change| ["--set", change.as_str()]);
+    let args: Vec<&str> = set.chain(more.iter().copied()).collect();
     mm4(folder, &args)
 }
 

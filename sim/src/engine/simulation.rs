@@ -107,7 +107,9 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         self.totals.events += 1;
         let end = self.ends.first_time();
         match self.events.peek() {
-            Some(head) if head.at < end || (head.at == end && head.class() < Class::StepEnd) => self.handle(observer),
+            Some(head) if head.at < end || (head.at == end && head.class() < Class::StepEnd) => {
+                self.handle(observer)
+            }
             _ => {
                 self.advance(end);
                 self.end_step(self.ends.first(), observer);

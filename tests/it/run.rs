@@ -153,6 +153,7 @@ fn ctrl_c_writes_what_there_is_and_says_so() {
     if !asked.is_ok_and(|status| status.success()) {
         eprintln!("skipped: there is no `kill` to interrupt with");
         child.kill().unwrap();
+        child.wait().unwrap();
         return;
     }
     let found = child.wait_with_output().unwrap();

@@ -7,7 +7,13 @@
 //! theory gives and be no wider than 1 % of it on either side, so that a wrong engine cannot hide behind noise. All
 //! intervals together are at 99.9 %: each at `1 - 0.001 / COMPARISONS` (Bonferroni). Seeds are fixed, so a failure is
 //! a change of the engine or of its inputs, never bad luck.
-#![allow(unreachable_pub, missing_docs, reason = "a test crate has no outside")]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test crate has no outside"
+)]
 
 mod census;
 mod queues;

@@ -174,7 +174,7 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ns = self.0;
         for (unit, size) in [("h", 3600 * NANOS_PER_SEC), ("min", 60 * NANOS_PER_SEC)] {
-            if ns >= size && ns % size == 0 {
+            if ns >= size && ns.is_multiple_of(size) {
                 return write!(f, "{}{unit}", ns / size);
             }
         }
@@ -184,7 +184,7 @@ impl fmt::Display for Span {
             1_000_000..=999_999_999 => ("ms", 1_000_000),
             _ => ("s", NANOS_PER_SEC),
         };
-        if ns % size == 0 {
+        if ns.is_multiple_of(size) {
             write!(f, "{}{unit}", ns / size)
         } else {
             let text = format!("{:.3}", ns as f64 / size as f64);

@@ -89,7 +89,7 @@ fn identify(arrival: &mut Arrival, identity: u8) {
             };
         }
         _ => {
-            let hashes = (0..u64::from(arrival.head.prompt_tokens.div_ceil(32)));
+            let hashes = 0..u64::from(arrival.head.prompt_tokens.div_ceil(32));
             let hashes =
                 hashes.map(|block| block * 7 + u64::from(identity / 32) * u64::from(block > 1)).collect();
             arrival.chain = Some(Box::new(HashChain { tokens_per_hash: 32, hashes }));

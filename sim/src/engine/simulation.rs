@@ -330,19 +330,21 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
     #[inline]
     fn end_step(&mut self, station: usize, observer: &mut impl Observer) {
         self.ends.clear(station);
-        let mut departures = std::mem::take(&mut self.departures);
         let state = &mut self.stations[station];
         let Worker::Llm(worker) = &mut state.worker else { unreachable!("only `llm` replicas have steps") };
-        worker.finish(&mut self.table, observer, &mut departures);
+        worker.finish(&mut self.table, observer, &mut self.departures);
         let pool = state.pool;
-        for id in departures.ghosts.drain(..) {
-            self.table.release(id);
+        // By index: nothing in these loops ends another step.
+        for index in 0..self.departures.ghosts.len() {
+            self.table.release(self.departures.ghosts[index]);
         }
-        for id in departures.finished.drain(..) {
+        for index in 0..self.departures.finished.len() {
+            let id = self.departures.finished[index];
             self.conclude(id, Outcome::Completed, None, observer);
             self.table.release(id);
         }
-        self.departures = departures;
+        self.departures.ghosts.clear();
+        self.departures.finished.clear();
         self.begin_later(station);
         // The step that begins tells the router what the replica holds; until then only these look.
         if !self.pools[pool].queue.is_empty() || self.next_instant() == self.now {

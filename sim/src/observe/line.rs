@@ -38,6 +38,14 @@ impl StepLine {
     /// O(log) beyond.
     #[inline]
     pub fn sum(&self, steps: u64) -> (Span, Span) {
+        if steps == 1 {
+            let only = self.step(0);
+            return (only, only);
+        }
+        self.sum_of_many(steps)
+    }
+
+    fn sum_of_many(&self, steps: u64) -> (Span, Span) {
         if steps <= SHORT {
             let walked = self.walk(steps, u64::MAX);
             return (self.quanta(walked.sum), self.quanta(walked.last));

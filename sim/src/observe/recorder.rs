@@ -183,7 +183,9 @@ impl Recorder {
             return;
         }
         let itl = &mut self.recording.workloads[usize::from(run.workload)].latency[Metric::Itl as usize];
-        if until - from <= SHORT_RUN {
+        if until - from == 1 {
+            itl.record(total, times);
+        } else if until - from <= SHORT_RUN {
             for i in from..until {
                 itl.record(run.gap(i), times);
             }
@@ -241,6 +243,7 @@ impl Observer for Recorder {
         }
     }
 
+    #[inline]
     fn gaps(&mut self, run: &GapRun) {
         let last = self.segment(run.end);
         if run.first_end >= last.from {
@@ -251,11 +254,15 @@ impl Observer for Recorder {
         }
     }
 
+    #[inline]
     fn worked(&mut self, run: &StepRun) {
         let first = self.segment(run.start);
         let pool = &mut self.recording.pools[usize::from(run.pool)];
         pool.steps += run.steps;
-        pool.outside_range += run.outside_range;
+        // Apart, because the compiler would add both as one vector, loaded before its halves are stored.
+        if run.outside_range > 0 {
+            pool.outside_range += run.outside_range;
+        }
         if run.end <= first.until {
             let busy = (run.end - run.start).as_nanos() * u64::from(run.busy);
             pool.timeline.bin(first.bin).busy_ns += busy;

@@ -327,6 +327,7 @@ impl Replica {
         }
     }
 
+    #[inline]
     fn tell_group(
         &self,
         table: &Table,

@@ -48,7 +48,7 @@ impl Svg {
     pub(super) fn standalone(&self) -> String {
         let dark = palette::dark_rules("");
         let style = format!(
-            "<style>text{{font-family:Inter,system-ui,\"Helvetica Neue\",Arial,sans-serif}}\
+            "<style>text{{font-family:system-ui,\"Noto Sans\",\"Helvetica Neue\",Arial,sans-serif}}\
              @media (prefers-color-scheme:dark){{{dark}}}</style>\n"
         );
         self.element("xmlns=\"http://www.w3.org/2000/svg\" ", &style)

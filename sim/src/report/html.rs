@@ -2,8 +2,8 @@
 
 use super::canvas::Svg;
 use super::compare::{names, same_requests};
+use super::palette;
 use super::plot::{About, Plot};
-use super::{fonts, palette};
 use crate::results::figure::{Estimate, Figure, QUANTILES, Unit, count, quantile_name};
 use crate::results::table::Table;
 use crate::results::{PoolSummary, ResultSet, Summary, Verdict, WorkloadSummary};
@@ -115,13 +115,6 @@ fn render(template: &str, values: Value) -> String {
 }
 
 fn style() -> Value {
-    let font = |weight: u32, bytes: &[u8]| {
-        format!(
-            "@font-face{{font-family:\"Inter Report\";font-weight:{weight};\
-             src:url(data:font/ttf;base64,{}) format(\"truetype\")}}",
-            fonts::base64(bytes)
-        )
-    };
     let inks = |dark: bool| -> String {
         let pick = |ink: palette::Ink| palette::hex(if dark { ink.dark } else { ink.light });
         let series = palette::SERIES.iter().enumerate().map(|(i, ink)| format!("--c{i}:{};", pick(*ink)));
@@ -136,9 +129,7 @@ fn style() -> Value {
         named.iter().map(|(name, ink)| format!("--{name}:{};", pick(*ink))).chain(series).collect()
     };
     let css = format!(
-        "{}{}:root{{{}}}@media screen and (prefers-color-scheme:dark){{:root{{{}}}{}}}{STYLE}",
-        font(400, fonts::REGULAR),
-        font(600, fonts::SEMI_BOLD),
+        ":root{{{}}}@media screen and (prefers-color-scheme:dark){{:root{{{}}}{}}}{STYLE}",
         inks(false),
         inks(true),
         palette::dark_rules(".figure svg"),

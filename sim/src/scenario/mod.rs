@@ -1,6 +1,6 @@
 //! A scenario, valid by construction: names are indices, units are gone, every number is in range.
 //!
-//! [`load`] turns a file into one or into *all* of its errors at once. After that nothing can fail: overload is a
+//! [`load()`] turns a file into one or into *all* of its errors at once. After that nothing can fail: overload is a
 //! result, not an error.
 
 mod decode;

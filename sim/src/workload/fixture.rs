@@ -32,7 +32,11 @@ pub(super) fn workload() -> Workload {
 }
 
 /// 200 s in front of a pool of servers with exponential service of mean 0.5 s.
-pub(super) fn scenario(workloads: Vec<Workload>) -> Scenario {
+pub(super) fn scenario(mut workloads: Vec<Workload>) -> Scenario {
+    // Random streams are keyed by name.
+    for (index, workload) in workloads.iter_mut().enumerate() {
+        workload.name = format!("w{index}");
+    }
     let slots = SlotsEngine { servers: 1, service: Dist::exponential(0.5).unwrap() };
     Scenario {
         name: "fixture".to_owned(),

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and how it is explained.
 
+use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -49,7 +50,10 @@ pub struct ScenarioArgs {
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
     /// Trace file for workloads whose arrivals are a trace; stands for `${TRACE}` in the scenario.
-    #[arg(long, value_name = "PATH", env = "TIDEGATE_TRACE")]
+    ///
+    /// An empty path counts as none.
+    #[arg(long, value_name = "PATH", env = "TIDEGATE_TRACE",
+          value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from))]
     pub trace: Option<PathBuf>,
 }
 

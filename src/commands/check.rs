@@ -25,7 +25,8 @@ pub(crate) fn check(args: &CheckArgs) -> miette::Result<ExitCode> {
 
 /// The overrides of a command line.
 pub(crate) fn overrides(args: &ScenarioArgs) -> Overrides {
-    Overrides { set: args.set.clone(), variant: args.variant.clone(), trace: args.trace.clone() }
+    let trace = args.trace.clone().filter(|path| !path.as_os_str().is_empty());
+    Overrides { set: args.set.clone(), variant: args.variant.clone(), trace }
 }
 
 /// What a scenario contains, in one line.
@@ -56,7 +57,9 @@ fn summary(scenario: &Scenario) -> String {
         parts.push(counted(rows, "trace row"));
     }
     parts.push(format!("{}", scenario.horizon));
-    parts.push(counted(u64::from(*looks.last().unwrap_or(&1)), "replication"));
+    let (first, last) = (looks.first().copied().unwrap_or(1), looks.last().copied().unwrap_or(1));
+    let least = if first < last { format!("{first} to ") } else { String::new() };
+    parts.push(least + &counted(u64::from(last), "replication"));
     let properties = scenario.properties.len() as u64;
     parts.push(if properties == 1 { "1 property".into() } else { format!("{properties} properties") });
     format!("ok: {}{variant}: {}", scenario.name, parts.join(", "))

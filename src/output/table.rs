@@ -47,8 +47,11 @@ fn latency_table(workload: &WorkloadSummary) -> Table {
             std::iter::once(metric.name().to_owned()).chain(cells).chain([first.samples_text()]).collect(),
         );
     }
+    let intervals =
+        workload.figures.iter().filter_map(|figure| figure.estimate.as_ref()).any(|it| it.low.is_some());
+    let intervals = if intervals { " (95 % intervals)" } else { "" };
     Table {
-        title: format!("Workload {} on pool {} (95 % intervals)", workload.name, workload.pool),
+        title: format!("Workload {} on pool {}{intervals}", workload.name, workload.pool),
         head: head.chain(["samples".to_owned()]).collect(),
         rows,
     }

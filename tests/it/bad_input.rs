@@ -39,7 +39,7 @@ fn overrides(path: &Path) -> Overrides {
 #[test]
 fn every_broken_scenario_is_refused_with_its_diagnostic() {
     let files = scenarios("tests/bad/scenarios");
-    assert!(files.len() >= 50, "the corpus has {} files", files.len());
+    assert!(files.len() >= 150, "the corpus has {} files", files.len());
     insta::with_settings!({
         snapshot_path => "../bad/scenarios",
         prepend_module_to_snapshot => false,

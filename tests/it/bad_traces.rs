@@ -10,7 +10,7 @@ fn corpus() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("the corpus is part of the repository");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= 20, "{} broken traces", files.len());
+    assert!(files.len() >= 55, "{} broken traces", files.len());
     files
 }
 

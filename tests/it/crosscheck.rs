@@ -69,6 +69,34 @@ fn ttft_and_e2e_of_2000_requests_equal_two_peers_within_1us() {
     within_1us(Mode::Fast);
 }
 
+/// The scenario file says the same as the scenario built in code above, and so does the file it writes.
+#[test]
+fn the_shipped_scenario_writes_the_same_2000_latencies() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("crosscheck");
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["run", "scenarios/crosscheck.toml", "--requests", "--no-plots", "--out"])
+        .arg(&folder)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+    let mut reader = csv::Reader::from_path(folder.join("requests.csv")).unwrap();
+    let headers = reader.headers().unwrap().clone();
+    let column = |name: &str| headers.iter().position(|header| header == name).unwrap();
+    let (index, ttft, e2e) = (column("index"), column("ttft_us"), column("e2e_us"));
+    let rows = rows();
+    let mut seen = vec![false; rows.len()];
+    for record in reader.records() {
+        let record = record.unwrap();
+        let number = |column: usize| record[column].parse::<f64>().unwrap();
+        let row = number(index) as usize;
+        assert!((number(ttft) - rows[row].ttft_us as f64).abs() <= 1.0, "TTFT of request {row}");
+        assert!((number(e2e) - rows[row].e2e_us as f64).abs() <= 1.0, "E2E of request {row}");
+        assert!(!std::mem::replace(&mut seen[row], true), "request {row} is there twice");
+    }
+    assert!(seen.iter().all(|&seen| seen));
+}
+
 #[test]
 fn so_do_the_engines_that_do_not_skip() {
     within_1us(Mode::Unskipped);

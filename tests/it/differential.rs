@@ -2,8 +2,10 @@
 
 use crate::support::{Everything, affine_law, arrival, llm_pool, run, scenario, workload};
 use proptest::prelude::*;
+use std::sync::Arc;
 use tidegate_sim::engine::{Mode, Totals};
-use tidegate_sim::replica::step_time::LawBounds;
+use tidegate_sim::hardware::{self, KvPrecision, Placement, Precision};
+use tidegate_sim::replica::step_time::{LawBounds, StepLaw, TableData};
 use tidegate_sim::request::{Arrival, HashChain, Outcome, Prefix};
 use tidegate_sim::scenario::*;
 use tidegate_sim::time::Span;
@@ -17,6 +19,34 @@ struct Case {
 
 const CONTEXT: u32 = 400;
 
+/// The three kinds of law: a line, a roofline with its maximum of two lines, and a table with knots to stop at.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Linear,
+    Roofline,
+    Table,
+}
+
+fn law(kind: Kind, quantum: Span, bounds: LawBounds) -> Arc<StepLaw> {
+    match kind {
+        Kind::Linear => affine_law(quantum, bounds),
+        Kind::Roofline => {
+            let gpu = hardware::gpu("l4").unwrap();
+            let model = hardware::architecture("llama-3.1-8b").unwrap();
+            let placement = Placement::new(gpu, model, 1, Precision::Fp8, KvPrecision::Fp8).unwrap();
+            let calibration = hardware::calibration("uncalibrated").unwrap();
+            Arc::new(StepLaw::roofline(&placement, calibration, quantum, &bounds).unwrap())
+        }
+        Kind::Table => {
+            let rows = "kind,sequences,context_tokens,prefill_tokens,step_us\n\
+                        decode,1,10,,2100\ndecode,1,60,,2300\ndecode,1,150,,2900\n\
+                        decode,8,10,,2900\ndecode,8,60,,3300\ndecode,8,150,,4100.5\n\
+                        prefill,,,16,1700\nprefill,,,256,9000\noverlap,,,,300\n";
+            Arc::new(StepLaw::table(&TableData::read(rows.as_bytes()).unwrap(), quantum, &bounds).unwrap())
+        }
+    }
+}
+
 fn engine() -> impl Strategy<Value = LlmEngine> {
     let policy = prop_oneof![
         3 => Just(BatchPolicy::Chunked),
@@ -29,12 +59,22 @@ fn engine() -> impl Strategy<Value = LlmEngine> {
     // From a cache that just fits one request to one that never fills.
     let spare = prop_oneof![3 => 0u32..30, 1 => 30u32..2_000];
     let block = prop::sample::select(vec![1u32, 4, 16]);
-    (policy, tokens, sequences, quantum, spare, block, 0u32..4, any::<bool>()).prop_map(
-        |(policy, tokens, sequences, quantum, spare, block_tokens, watermark_blocks, prefix_cache)| {
+    let kind = prop_oneof![2 => Just(Kind::Linear), 1 => Just(Kind::Roofline), 2 => Just(Kind::Table)];
+    (policy, (tokens, sequences), kind, quantum, spare, block, 0u32..4, any::<bool>()).prop_map(
+        |(
+            policy,
+            (tokens, sequences),
+            kind,
+            quantum,
+            spare,
+            block_tokens,
+            watermark_blocks,
+            prefix_cache,
+        )| {
             let bounds =
                 LawBounds { sequences, tokens: tokens.max(sequences * CONTEXT), sequence_tokens: CONTEXT };
             LlmEngine {
-                law: affine_law(Span::from_nanos(quantum), bounds),
+                law: law(kind, Span::from_nanos(quantum), bounds),
                 batching: Batching { policy, tokens, sequences },
                 kv: Kv {
                     block_tokens,

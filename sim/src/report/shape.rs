@@ -40,7 +40,10 @@ pub(super) fn tail_series(histogram: &Histogram<u64>, label: &str, color: usize,
     let sure = 1.0 - 10.0 / samples;
     let quantiles: Vec<f64> =
         (0..POINTS).map(|i| 1.0 - 10f64.powf(-nines * i as f64 / (POINTS - 1) as f64)).collect();
-    let values = histogram.value_at_quantiles(quantiles.iter().copied());
+    // The axis ends where one sample in `samples` is left: that sample is the largest.
+    let last = POINTS - 1;
+    let asked = quantiles.iter().enumerate().map(|(i, &quantile)| if i == last { 1.0 } else { quantile });
+    let values = histogram.value_at_quantiles(asked);
     let points: Vec<(f64, f64)> = quantiles
         .iter()
         .zip(values)

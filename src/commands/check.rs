@@ -26,6 +26,12 @@ pub(crate) fn check(args: &CheckArgs) -> miette::Result<ExitCode> {
 /// The overrides of a command line.
 pub(crate) fn overrides(args: &ScenarioArgs) -> Overrides {
     let trace = args.trace.clone().filter(|path| !path.as_os_str().is_empty());
+    // Not an error, because it may come from the environment for other scenarios.
+    let named = std::fs::read_to_string(&args.file).map_or(true, |text| text.contains("${TRACE}"))
+        || args.set.iter().any(|set| set.contains("${TRACE}"));
+    if trace.is_some() && !named {
+        eprintln!("warning: `--trace` is not used: no path in {} is `${{TRACE}}`", args.file.display());
+    }
     Overrides { set: args.set.clone(), variant: args.variant.clone(), trace }
 }
 

@@ -26,12 +26,17 @@ pub fn run(args: &RunArgs) -> miette::Result<ExitCode> {
     let found = scenario::load(&args.scenario.file, &overrides(&args.scenario));
     let scenario = found.map_err(|found| diagnose::report(&found))?;
     let layout = Layout::new(args.out.clone().unwrap_or_else(|| default_folder(&scenario)));
+    // What cannot be written must be known before an hour of simulation, not after it.
+    can_write(&layout.summary())?;
+    args.junit.as_deref().map_or(Ok(()), can_write)?;
     let control = Arc::new(Control::default());
     stop_on_ctrl_c(&control);
     let experiment = simulate(args, &scenario, &layout, &control)?;
     let results = ResultSet::new(experiment.summary(&scenario), &experiment.recording);
+    // The tables first: should writing fail after all, the answer is not lost. And the other way round.
+    let printed = print(args, &results.summary);
     let written = write(args, &results, &layout)?;
-    print(args, &results.summary);
+    printed?;
     eprintln!("wrote {written} files to {}", layout.root().display());
     if experiment.interrupted {
         eprintln!("interrupted: {}", what_there_is(&experiment));
@@ -99,10 +104,36 @@ fn write(args: &RunArgs, results: &ResultSet, layout: &Layout) -> miette::Result
 }
 
 /// Tables, or the bytes of `summary.json`.
-fn print(args: &RunArgs, summary: &Summary) {
+fn print(args: &RunArgs, summary: &Summary) -> miette::Result<()> {
     let text = if args.json { encode_summary(summary) } else { table::summary_text(summary).into_bytes() };
-    // A reader that has gone (`| head`) is no error of ours: the folder is written.
-    let _ = std::io::stdout().lock().write_all(&text);
+    match std::io::stdout().lock().write_all(&text) {
+        // A reader that has gone (`| head`) is no error of ours.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).into_diagnostic().wrap_err("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the folder of `path` and checks that a file can be made in it and that no folder is in its place.
+fn can_write(path: &Path) -> miette::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let probe = folder.join(format!(".tidegate-{}", std::process::id()));
+    let tried = std::fs::create_dir_all(folder)
+        .and_then(|()| File::create(&probe))
+        .and_then(|_| std::fs::remove_file(&probe));
+    if let Err(error) = tried {
+        let hint = "name another place with `--out` or `--junit`";
+        return Err(miette::miette!(help = hint, "cannot write into `{}`: {error}", folder.display()));
+    }
+    if path.is_dir() {
+        return Err(miette::miette!(
+            help = "name a file",
+            "cannot write `{}`: it is a folder",
+            path.display()
+        ));
+    }
+    Ok(())
 }
 
 fn failed(error: ExperimentError) -> miette::Report {

@@ -29,7 +29,7 @@ impl Unit {
                 let (scale, unit) = time_scale(value);
                 format!("{} {unit}", digits(value / scale))
             }
-            Unit::Share => format!("{} %", digits(value * 100.0)),
+            Unit::Share => format!("{} %", percent(value)),
             Unit::RequestsPerS => format!("{} req/s", digits(value)),
             Unit::TokensPerS => format!("{} tok/s", digits(value)),
             Unit::Requests => digits(value),
@@ -43,7 +43,7 @@ impl Unit {
                 let (scale, unit) = time_scale(high);
                 format!("{} to {} {unit}", digits(low / scale), digits(high / scale))
             }
-            Unit::Share => format!("{} to {} %", digits(low * 100.0), digits(high * 100.0)),
+            Unit::Share => format!("{} to {} %", percent(low), percent(high)),
             Unit::RequestsPerS => format!("{} to {} req/s", digits(low), digits(high)),
             Unit::TokensPerS => format!("{} to {} tok/s", digits(low), digits(high)),
             Unit::Requests => format!("{} to {}", digits(low), digits(high)),
@@ -61,6 +61,18 @@ pub fn time_scale(ns: f64) -> (f64, &'static str) {
         ns if ns < 7200e9 => (60e9, "min"),
         _ => (3600e9, "h"),
     }
+}
+
+/// A share in percent. Only what is exactly 0 or 1 reads as `0` or `100`: digits grow with the closeness to either.
+fn percent(share: f64) -> String {
+    let value = share * 100.0;
+    let distance = (100.0 - value).abs().min(value.abs());
+    if distance == 0.0 || distance >= 0.05 {
+        return digits(value);
+    }
+    let places = (1.0 - distance.log10()).ceil().min(9.0) as usize;
+    let text = format!("{value:.places$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Four significant digits without an exponent, at most three behind the point.
@@ -241,6 +253,9 @@ mod tests {
         assert_eq!(Unit::Ns.show(48.0 * 3600e9), "48 h");
         assert_eq!(Unit::Share.show(0.98712), "98.71 %");
         assert_eq!(Unit::Share.show(0.0), "0 %");
+        assert_eq!(Unit::Share.show(1.0), "100 %");
+        assert_eq!(Unit::Share.show(0.9999969), "99.99969 %");
+        assert_eq!(Unit::Share.show_range(0.9995, 0.000_004), "99.95 to 0.0004 %");
         assert_eq!(Unit::TokensPerS.show(1_234_567.8), "1,234,568 tok/s");
         assert_eq!(Unit::Ns.show_range(980e6, 1020e6), "0.98 to 1.02 s");
         assert_eq!(count(1000), "1,000");

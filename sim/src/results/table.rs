@@ -95,7 +95,12 @@ impl Summary {
 
     /// Load of the pools: estimate, 95 % interval, samples.
     pub fn pool_tables(&self) -> Vec<Table> {
-        let title = |p: &super::PoolSummary| format!("Pool {} ({} x {})", p.name, p.replicas, p.model);
+        let title = |p: &super::PoolSummary| {
+            format!(
+                "Pool {} ({} x {}; occupancy and queues at the ends of bins)",
+                p.name, p.replicas, p.model
+            )
+        };
         self.pools.iter().map(|pool| figures_table(title(pool), &pool.figures)).collect()
     }
 

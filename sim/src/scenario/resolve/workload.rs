@@ -189,7 +189,7 @@ fn arrivals(
         ArrivalsFile::Piecewise(file) => plain(Arrivals::Varying(pieces(file, site.horizon, errors)?)),
         ArrivalsFile::Diurnal(file) => plain(Arrivals::Varying(diurnal(file, errors)?)),
         ArrivalsFile::Trace(file) => {
-            let trace = recorded(name, file, workload, cx)?;
+            let trace = recorded(name, file, workload, site.horizon, cx)?;
             let format = trace.format;
             Some((Arrivals::Trace(trace), Some(format)))
         }
@@ -306,7 +306,13 @@ fn diurnal(file: &DiurnalFile, errors: &mut Errors) -> Option<RateCurve> {
     (errors.count() == before).then_some(RateCurve::Diurnal { peak, trough, peak_at, period })
 }
 
-fn recorded(name: &str, file: &TraceFile, workload: &WorkloadFile, cx: &mut Context<'_>) -> Option<Trace> {
+fn recorded(
+    name: &str,
+    file: &TraceFile,
+    workload: &WorkloadFile,
+    horizon: Option<Span>,
+    cx: &mut Context<'_>,
+) -> Option<Trace> {
     if let Some(sessions) = &workload.sessions {
         cx.errors.refuse_with(
             &sessions.place,
@@ -326,6 +332,13 @@ fn recorded(name: &str, file: &TraceFile, workload: &WorkloadFile, cx: &mut Cont
             "give the workload `prompt` and `output` distributions",
         );
         return None;
+    }
+    let ends = Span::from_secs_f64(stats.last.as_secs_f64() / file.speed.value.0);
+    if let Some(horizon) = horizon.filter(|horizon| ends.as_secs_f64() < 0.95 * horizon.as_secs_f64()) {
+        cx.caveats.push(format!(
+            "workload `{name}`: its trace ends {ends} into a horizon of {horizon}; rates, utilization and occupancy are \
+             over the whole horizon, idle time included"
+        ));
     }
     if own_lengths && stats.borrowed_share > 0.0 {
         cx.caveats.push(format!(

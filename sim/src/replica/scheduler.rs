@@ -208,6 +208,7 @@ impl Decoding {
 impl Replica {
     /// Claims the KV blocks that the decoding sequences need in this step; those admitted last lose theirs when
     /// there are not enough. Returns whether any did.
+    #[inline]
     fn claim_blocks(&mut self, table: &mut Table, now: Time) -> bool {
         // Blocks go out in order of admission until there are none: what is evicted by then stays evicted, although
         // the caches that are lost next would have made room.
@@ -581,7 +582,7 @@ impl Stepper for Replica {
                         self.add_chunk(id, start, chunk, &mut shape);
                     }
                 }
-                if !preempted {
+                if !preempted && !self.waiting.is_empty() {
                     self.admit(table, now, &mut budget, &mut shape);
                 }
             }
@@ -669,7 +670,7 @@ impl Stepper for Replica {
             out.ghosts.append(&mut ghosts);
             self.ghosts = ghosts;
         }
-        if run.decodes > 0 {
+        if run.decodes > 0 && self.decoding.next_end() <= self.decoding.clock {
             self.end_decodes(table, run.end, out);
         }
         if !self.chunks.is_empty() {

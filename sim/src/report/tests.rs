@@ -5,6 +5,7 @@ use super::*;
 use crate::observe::synthetic::scenario;
 use crate::results::tests::{Scratch, result_set};
 use crate::results::{Summary, encode_summary};
+use crate::scenario::Metric;
 
 fn rendered(results: &ResultSet, options: Options<'_>, name: &str) -> (Scratch, Vec<PathBuf>) {
     let scratch = Scratch::new(name);
@@ -140,6 +141,25 @@ fn comparing_strangers_draws_nothing_and_says_so() {
     let (_scratch, written) = rendered(&a, Options { metric: None, compare: Some(&b) }, "strangers");
     assert_eq!(written.len(), 1);
     assert!(text_of(&written, "compare.html").contains("The two have no workload in common"));
+}
+
+#[test]
+fn what_would_be_an_empty_drawing_is_an_error_that_says_why() {
+    let a = result_set(&scenario(), 300, 1);
+    let mut b = a.clone();
+    b.summary.workloads.truncate(1);
+    b.latencies.retain(|log| log.metric != Metric::Tpot);
+    let options = Options { metric: None, compare: Some(&b) };
+    assert_eq!(options.check(&a), Ok(()));
+    let options = Options { metric: Some(Metric::Tpot), ..options };
+    let error = options.check(&a).unwrap_err().to_string();
+    assert!(error.starts_with("no workload has a sample of `tpot`\nhint: measured: `ttft`, "), "{error}");
+    let alone = Options { metric: Some(Metric::Tpot), compare: None };
+    assert_eq!(alone.check(&a), Ok(()));
+    assert!(matches!(alone.check(&b), Err(NothingToDraw::Unmeasured { metric: Metric::Tpot, .. })));
+    b.summary.workloads[0].name = "calls".to_owned();
+    let error = Options { metric: None, compare: Some(&b) }.check(&a).unwrap_err().to_string();
+    assert!(error.starts_with("no workload in common (`chat`, ") && error.contains(" | `calls`)"), "{error}");
 }
 
 #[test]

@@ -198,7 +198,10 @@ fn a_folder_that_lost_a_histogram_is_named_and_one_that_never_had_it_is_fine() {
     set.write(&layout, false).unwrap();
     std::fs::remove_file(layout.hlog("chat", Metric::Ttft)).unwrap();
     let error = ResultSet::read(&scratch.0).unwrap_err().to_string();
-    assert!(error.contains("chat-ttft.hlog`: missing") && error.contains("hint: run the scenario"), "{error}");
+    assert!(
+        error.contains("chat-ttft.hlog`: missing") && error.contains("hint: run the scenario"),
+        "{error}"
+    );
     // Samples that no bucket holds leave no histogram.
     let chat = set.summary.workloads.iter_mut().find(|workload| workload.name == "chat").unwrap();
     let samples = chat.figure("ttft mean").unwrap().estimate.unwrap().samples;

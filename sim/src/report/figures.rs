@@ -222,6 +222,8 @@ fn timeline_plots(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> [Pl
     }
     let plot = |name: &str, title: &str, bin: &str, y: Axis, series: Vec<Series>| Plot {
         name: format!("{pool}-{name}"),
+    // What is narrower than a line cannot be seen.
+    shaded.retain(|shade| shade.until - shade.from > until / 500.0);
         about: About::Pool(pool.to_owned()),
         title: format!("{title} pool {pool}"),
         caption: caption(results, bin),

@@ -163,6 +163,24 @@ fn what_would_be_an_empty_drawing_is_an_error_that_says_why() {
 }
 
 #[test]
+fn only_what_is_shaded_is_explained() {
+    let shown = |warmup_ns: u64| {
+        let mut set = result_set(&scenario(), 300, 1);
+        let last = set.timeline.iter().map(|row| row.start_s).fold(0.0, f64::max);
+        set.summary.provenance.warmup_ns = warmup_ns;
+        set.summary.provenance.horizon_ns = (last * 1e9) as u64 + set.summary.provenance.bin_ns - 1;
+        let plots = figures(&set, None);
+        let pools: Vec<_> = plots.into_iter().filter(|plot| matches!(plot.about, About::Pool(_))).collect();
+        assert!(!pools.is_empty());
+        for plot in &pools {
+            assert_eq!(plot.caption[1].contains("shaded"), !plot.shaded.is_empty(), "{:?}", plot.caption);
+        }
+        pools[0].shaded.len()
+    };
+    assert_eq!((shown(0), shown(1), shown(60_000_000_000)), (0, 0, 1));
+}
+
+#[test]
 fn odd_names_reach_neither_the_markup_nor_another_folder() {
     let mut odd = scenario();
     odd.workloads[0].name = "../<chat> & \"co\"".to_owned();

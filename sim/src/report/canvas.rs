@@ -233,7 +233,9 @@ impl<B: DrawingBackend> Pen<'_, B> {
         }
         let y = frame.y(plot, limit.at);
         self.line(&[(frame.left, y), (frame.right, y)], palette::LIMIT, 1.2, Some((7.0, 4.0)));
-        self.text(&limit.label, (frame.left + 8.0, y - 9.0), 12.0, palette::LIMIT, false, Hold::Start);
+        // Near the top the label goes below its line: above it is the caption.
+        let label = if y - 18.0 < frame.top { y + 10.0 } else { y - 9.0 };
+        self.text(&limit.label, (frame.left + 8.0, label), 12.0, palette::LIMIT, false, Hold::Start);
     }
 
     fn shades(&mut self, plot: &Plot, frame: &Frame) {

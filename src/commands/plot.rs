@@ -2,10 +2,11 @@
 
 use crate::cli::PlotArgs;
 use miette::{MietteDiagnostic, Report, Result};
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 use tidegate_sim::report::{Options, render};
-use tidegate_sim::results::{Layout, ResultSet, ResultsError};
+use tidegate_sim::results::{Layout, ResultSet};
 use tidegate_sim::scenario::Metric;
 
 /// Redraws the figures of a result folder, or lays a second one over it; prints the files it wrote.
@@ -13,14 +14,13 @@ pub(crate) fn plot(args: &PlotArgs) -> Result<ExitCode> {
     let metric = args.metric.as_deref().map(metric_named).transpose()?;
     let results = ResultSet::read(&args.results).map_err(complain)?;
     let other = args.compare.as_deref().map(ResultSet::read).transpose().map_err(complain)?;
+    let options = Options { metric, compare: other.as_ref() };
+    options.check(&results).map_err(complain)?;
     if let Some(other) = &other {
         warn_when_unlike(&results, other);
     }
     let layout = Layout::new(args.out.as_ref().unwrap_or(&args.results));
-    let written = render(&results, &layout, Options { metric, compare: other.as_ref() }).map_err(complain)?;
-    if written.is_empty() {
-        eprintln!("nothing to draw: no workload has a sample of what was asked for");
-    }
+    let written = render(&results, &layout, options).map_err(complain)?;
     let mut out = std::io::stdout().lock();
     for path in &written {
         // A reader that has seen enough (`| head`) is no error: the files are written.
@@ -47,7 +47,7 @@ fn warn_when_unlike(a: &ResultSet, b: &ResultSet) {
     }
 }
 
-fn complain(error: ResultsError) -> Report {
+fn complain(error: impl Display) -> Report {
     let text = error.to_string();
     let (message, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
     let diagnostic = MietteDiagnostic::new(message);

@@ -14,6 +14,9 @@ use plotters::style::{Color, FontDesc, FontFamily, FontStyle, FontTransform, Sha
 pub(super) const WIDTH: f64 = 760.0;
 pub(super) const HEIGHT: f64 = 400.0;
 
+/// Where titles, captions and legends start, and the middle of the sideways label of the y axis.
+const EDGE: f64 = 18.0;
+/// Left end of the data where the labels of the y axis are short; see [`Pen::left`].
 const LEFT: f64 = 66.0;
 const RIGHT: f64 = 26.0;
 const BOTTOM: f64 = 56.0;
@@ -143,10 +146,10 @@ impl<B: DrawingBackend> Pen<'_, B> {
     fn plot(&mut self, plot: &Plot) {
         super::fonts::register();
         self.rectangle((0.0, 0.0), (WIDTH, HEIGHT), palette::PAPER);
-        self.text(&plot.title, (LEFT - 48.0, 24.0), 17.0, palette::TEXT, true, Hold::Start);
+        self.text(&plot.title, (EDGE, 24.0), 17.0, palette::TEXT, true, Hold::Start);
         let mut y = 46.0;
         for line in &plot.caption {
-            self.text(line, (LEFT - 48.0, y), 12.0, palette::SOFT, false, Hold::Start);
+            self.text(line, (EDGE, y), 12.0, palette::SOFT, false, Hold::Start);
             y += 16.0;
         }
         let labelled: Vec<&Series> = plot.series.iter().filter(|s| !s.label.is_empty()).collect();
@@ -159,7 +162,8 @@ impl<B: DrawingBackend> Pen<'_, B> {
         let rows = self.mark_rows(plot);
         let strip =
             if rows.is_empty() { 6.0 } else { 17.0 * (1 + rows.iter().max().unwrap_or(&0)) as f64 + 4.0 };
-        let frame = Frame { left: LEFT, right: WIDTH - RIGHT, top: top + strip, bottom: HEIGHT - BOTTOM };
+        let left = self.left(plot);
+        let frame = Frame { left, right: WIDTH - RIGHT, top: top + strip, bottom: HEIGHT - BOTTOM };
         self.shades(plot, &frame);
         self.grid(plot, &frame);
         for series in &plot.series {
@@ -174,8 +178,14 @@ impl<B: DrawingBackend> Pen<'_, B> {
         self.axis_labels(plot, &frame);
     }
 
+    /// Left end of the data: beside the widest label of the y axis, which stands beside the axis' own label.
+    fn left(&self, plot: &Plot) -> f64 {
+        let widths = plot.y.ticks.iter().map(|tick| self.text_width(&tick.label, 12.0, false));
+        LEFT.max(EDGE + 14.0 + widths.fold(0.0, f64::max) + 8.0)
+    }
+
     fn legend(&mut self, series: &[&Series], y: f64) {
-        let mut x = LEFT - 48.0;
+        let mut x = EDGE;
         for series in series {
             let ink = palette::SERIES[series.color % palette::SERIES.len()];
             self.line(&[(x, y), (x + 22.0, y)], ink, 2.4, dash(series.look));
@@ -201,7 +211,8 @@ impl<B: DrawingBackend> Pen<'_, B> {
 
     /// From where to where a mark's label reaches: to the right of its line, or to the left near the right edge.
     fn mark_span(&mut self, plot: &Plot, mark: &Mark) -> (f64, f64) {
-        let x = LEFT + plot.x.scale.place(mark.at) * (WIDTH - RIGHT - LEFT);
+        let left = self.left(plot);
+        let x = left + plot.x.scale.place(mark.at) * (WIDTH - RIGHT - left);
         let width = self.text_width(&mark.label, 12.0, false);
         if x + 5.0 + width > WIDTH - 6.0 { (x - 5.0 - width, x - 5.0) } else { (x + 5.0, x + 5.0 + width) }
     }
@@ -222,7 +233,9 @@ impl<B: DrawingBackend> Pen<'_, B> {
         }
         let y = frame.y(plot, limit.at);
         self.line(&[(frame.left, y), (frame.right, y)], palette::LIMIT, 1.2, Some((7.0, 4.0)));
-        self.text(&limit.label, (frame.left + 8.0, y - 9.0), 12.0, palette::LIMIT, false, Hold::Start);
+        // Near the top the label goes below its line: above it is the caption.
+        let label = if y - 18.0 < frame.top { y + 10.0 } else { y - 9.0 };
+        self.text(&limit.label, (frame.left + 8.0, label), 12.0, palette::LIMIT, false, Hold::Start);
     }
 
     fn shades(&mut self, plot: &Plot, frame: &Frame) {
@@ -262,8 +275,7 @@ impl<B: DrawingBackend> Pen<'_, B> {
         self.line(&[(frame.left, frame.bottom), (frame.right, frame.bottom)], palette::AXIS, 1.2, None);
         let middle = f64::midpoint(frame.left, frame.right);
         self.text(&plot.x.label, (middle, HEIGHT - 14.0), 12.5, palette::SOFT, false, Hold::Middle);
-        // Above the axis rather than beside it: nobody reads sideways.
-        let at = (frame.left - 48.0, f64::midpoint(frame.top, frame.bottom));
+        let at = (EDGE, f64::midpoint(frame.top, frame.bottom));
         self.sideways(&plot.y.label, at, 12.5, palette::SOFT);
     }
 

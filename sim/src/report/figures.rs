@@ -63,7 +63,13 @@ pub(super) fn sample_word(metric: Metric) -> &'static str {
 }
 
 pub(super) fn caption(results: &ResultSet, what: &str) -> Vec<String> {
-    vec![results.summary.caption(), what.to_owned()]
+    let whole = if results.summary.workloads.len() > 1 { " (all workloads)" } else { "" };
+    vec![results.summary.caption() + whole, what.to_owned()]
+}
+
+/// How many samples a histogram has, told apart from the requests of the whole run.
+fn samples_text(histogram: &Histogram<u64>, metric: Metric) -> String {
+    format!("{} {} (this workload, counted)", count(histogram.len()), sample_word(metric))
 }
 
 fn objective(workload: &WorkloadSummary, metric: Metric) -> Option<Mark> {
@@ -104,7 +110,7 @@ fn histogram_plot(
         name: format!("{}-{}-histogram", workload.name, metric.name()),
         about: About::Workload(workload.name.clone()),
         title: format!("{} of {}", metric_title(metric), workload.name),
-        caption: caption(results, &format!("{} {}{beyond}", count(histogram.len()), sample_word(metric))),
+        caption: caption(results, &(samples_text(histogram, metric) + &beyond)),
         x: Axis::log_duration(&format!("{} (log scale)", metric.name()), low, high),
         y: Axis::share(format!("{} per bar", sample_word(metric)), highest),
         series: vec![Series {
@@ -141,11 +147,7 @@ fn percentile_plot(
         title: format!("{} of {}, by percentile", metric_title(metric), workload.name),
         caption: caption(
             results,
-            &format!(
-                "{} {}; dotted where fewer than 10 lie beyond",
-                count(histogram.len()),
-                sample_word(metric)
-            ),
+            &(samples_text(histogram, metric) + "; dotted where fewer than 10 lie beyond"),
         ),
         x: Axis::tail(histogram.len()),
         y: latency_axis(metric.name(), &[histogram]),
@@ -220,6 +222,8 @@ fn timeline_plots(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> [Pl
     if until > horizon {
         shaded.push(Shaded { from: horizon, until, label: "drain" });
     }
+    // What is narrower than a line cannot be seen.
+    shaded.retain(|shade| shade.until - shade.from > until / 500.0);
     let plot = |name: &str, title: &str, bin: &str, y: Axis, series: Vec<Series>| Plot {
         name: format!("{pool}-{name}"),
         about: About::Pool(pool.to_owned()),

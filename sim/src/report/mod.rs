@@ -9,24 +9,16 @@ mod compare;
 mod figures;
 mod fonts;
 mod html;
+mod options;
 mod palette;
 pub mod plot;
 mod shape;
 
 use crate::results::{Layout, ResultSet, ResultsError, write_atomic};
-use crate::scenario::Metric;
 use std::path::PathBuf;
 
 pub use figures::figures;
-
-/// What to draw.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options<'a> {
-    /// Only figures of this latency; all figures and the report when absent.
-    pub metric: Option<Metric>,
-    /// Another result set to lay over the first.
-    pub compare: Option<&'a ResultSet>,
-}
+pub use options::{NothingToDraw, Options};
 
 /// Draws the figures of `results`, and `report.html` unless one metric or a comparison was asked for (a comparison
 /// has `compare.html`), into `layout`. Returns the files written.

@@ -5,6 +5,7 @@ use super::*;
 use crate::observe::synthetic::scenario;
 use crate::results::tests::{Scratch, result_set};
 use crate::results::{Summary, encode_summary};
+use crate::scenario::Metric;
 
 fn rendered(results: &ResultSet, options: Options<'_>, name: &str) -> (Scratch, Vec<PathBuf>) {
     let scratch = Scratch::new(name);
@@ -140,6 +141,43 @@ fn comparing_strangers_draws_nothing_and_says_so() {
     let (_scratch, written) = rendered(&a, Options { metric: None, compare: Some(&b) }, "strangers");
     assert_eq!(written.len(), 1);
     assert!(text_of(&written, "compare.html").contains("The two have no workload in common"));
+}
+
+#[test]
+fn what_would_be_an_empty_drawing_is_an_error_that_says_why() {
+    let a = result_set(&scenario(), 300, 1);
+    let mut b = a.clone();
+    b.summary.workloads.truncate(1);
+    b.latencies.retain(|log| log.metric != Metric::Tpot);
+    let options = Options { metric: None, compare: Some(&b) };
+    assert_eq!(options.check(&a), Ok(()));
+    let options = Options { metric: Some(Metric::Tpot), ..options };
+    let error = options.check(&a).unwrap_err().to_string();
+    assert!(error.starts_with("no workload has a sample of `tpot`\nhint: measured: `ttft`, "), "{error}");
+    let alone = Options { metric: Some(Metric::Tpot), compare: None };
+    assert_eq!(alone.check(&a), Ok(()));
+    assert!(matches!(alone.check(&b), Err(NothingToDraw::Unmeasured { metric: Metric::Tpot, .. })));
+    b.summary.workloads[0].name = "calls".to_owned();
+    let error = Options { metric: None, compare: Some(&b) }.check(&a).unwrap_err().to_string();
+    assert!(error.starts_with("no workload in common (`chat`, ") && error.contains(" | `calls`)"), "{error}");
+}
+
+#[test]
+fn only_what_is_shaded_is_explained() {
+    let shown = |warmup_ns: u64| {
+        let mut set = result_set(&scenario(), 300, 1);
+        let last = set.timeline.iter().map(|row| row.start_s).fold(0.0, f64::max);
+        set.summary.provenance.warmup_ns = warmup_ns;
+        set.summary.provenance.horizon_ns = (last * 1e9) as u64 + set.summary.provenance.bin_ns - 1;
+        let plots = figures(&set, None);
+        let pools: Vec<_> = plots.into_iter().filter(|plot| matches!(plot.about, About::Pool(_))).collect();
+        assert!(!pools.is_empty());
+        for plot in &pools {
+            assert_eq!(plot.caption[1].contains("shaded"), !plot.shaded.is_empty(), "{:?}", plot.caption);
+        }
+        pools[0].shaded.len()
+    };
+    assert_eq!((shown(0), shown(1), shown(60_000_000_000)), (0, 0, 1));
 }
 
 #[test]

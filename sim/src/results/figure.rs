@@ -108,11 +108,12 @@ pub fn count(value: u64) -> String {
     group(&value.to_string())
 }
 
-/// A figure estimated from replications: their mean, and the interval that holds the truth 95 times of 100.
+/// A figure of all replications together, and the interval that holds the truth 95 times of 100, from the spread
+/// between replications.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Estimate {
-    /// The estimate.
+    /// The figure of the data of all replications together.
     pub value: f64,
     /// Lower end of the interval; absent when one replication gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

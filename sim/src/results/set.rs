@@ -1,9 +1,10 @@
 //! A whole result folder in memory: written at the end of a run, read back to draw or to compare.
 
+use super::figure::count;
 use super::files::{ResultsError, read_text, write_atomic};
 use super::hlog;
 use super::layout::Layout;
-use super::summary::{SCHEMA, Summary};
+use super::summary::{SCHEMA, Summary, WorkloadSummary};
 use super::timeline::{self, TimelineRow, timeline_rows};
 use crate::observe::recording::Recording;
 use crate::request::Outcome;
@@ -124,6 +125,9 @@ impl ResultSet {
     }
 
     /// Reads a folder back. Tenants are not read: nothing draws them.
+    ///
+    /// A histogram that is not there although the summary counts samples for it is an error: a folder of which a part
+    /// was lost must not look like a run in which nothing was measured.
     pub fn read(folder: &Path) -> Result<Self, ResultsError> {
         let layout = Layout::new(folder);
         let summary = read_summary(&layout)?;
@@ -134,6 +138,8 @@ impl ResultSet {
                 if path.exists() {
                     let histogram = hlog::read(&path)?;
                     latencies.push(LatencyLog { workload: workload.name.clone(), metric, histogram });
+                } else if bucketed(workload, metric) > 0 {
+                    return Err(missing_log(&path, workload, metric));
                 }
             }
         }
@@ -153,6 +159,20 @@ pub fn encode_summary(summary: &Summary) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(summary).expect("a summary has string keys and finite numbers");
     bytes.push(b'\n');
     bytes
+}
+
+/// Samples of `metric` that lie in a histogram, by the summary: all but those out of its range.
+fn bucketed(workload: &WorkloadSummary, metric: Metric) -> u64 {
+    let mean = workload.figure(&format!("{} mean", metric.name()));
+    let samples = mean.and_then(|figure| figure.estimate).map_or(0, |estimate| estimate.samples);
+    let outside = workload.out_of_range.get(metric.name()).copied().unwrap_or_default();
+    samples.saturating_sub(outside.below_1us).saturating_sub(outside.above_48h)
+}
+
+fn missing_log(path: &Path, workload: &WorkloadSummary, metric: Metric) -> ResultsError {
+    let (samples, metric, workload) = (count(bucketed(workload, metric)), metric.name(), &workload.name);
+    let problem = format!("missing, but summary.json counts {samples} samples of {metric} of `{workload}`");
+    ResultsError::malformed(path, problem + "\nhint: run the scenario again, or copy the whole folder")
 }
 
 fn read_summary(layout: &Layout) -> Result<Summary, ResultsError> {

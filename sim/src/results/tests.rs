@@ -191,6 +191,27 @@ fn broken_result_files_are_named_and_never_panic() {
 }
 
 #[test]
+fn a_folder_that_lost_a_histogram_is_named_and_one_that_never_had_it_is_fine() {
+    let scratch = Scratch::new("lost");
+    let layout = Layout::new(&scratch.0);
+    let mut set = result_set(&scenario(), 100, 1);
+    set.write(&layout, false).unwrap();
+    std::fs::remove_file(layout.hlog("chat", Metric::Ttft)).unwrap();
+    let error = ResultSet::read(&scratch.0).unwrap_err().to_string();
+    assert!(
+        error.contains("chat-ttft.hlog`: missing") && error.contains("hint: run the scenario"),
+        "{error}"
+    );
+    // Samples that no bucket holds leave no histogram.
+    let chat = set.summary.workloads.iter_mut().find(|workload| workload.name == "chat").unwrap();
+    let samples = chat.figure("ttft mean").unwrap().estimate.unwrap().samples;
+    let outside = OutOfRange { below_1us: samples - 1, above_48h: 1 };
+    chat.out_of_range.insert("ttft".to_owned(), outside);
+    write_atomic(&layout.summary(), &encode_summary(&set.summary)).unwrap();
+    assert_eq!(ResultSet::read(&scratch.0).unwrap().latency("chat", Metric::Ttft), None);
+}
+
+#[test]
 fn empty_and_tiny_runs_leave_a_folder_that_reads_back() {
     for (requests, replications) in [(0, 1), (1, 1), (1, 3)] {
         let scratch = Scratch::new(&format!("tiny-{requests}-{replications}"));

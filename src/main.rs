@@ -1,6 +1,9 @@
 //! The `tidegate` command: parse, dispatch, exit code. Everything else lives in the libraries.
 #![allow(unreachable_pub, reason = "a command has no outside")]
-#![allow(rustdoc::invalid_html_tags, reason = "the doc comments of `cli` are help texts, where `<scenario>` is a placeholder")]
+#![allow(
+    rustdoc::invalid_html_tags,
+    reason = "the doc comments of `cli` are help texts, where `<scenario>` is a placeholder"
+)]
 
 mod cli;
 mod commands;

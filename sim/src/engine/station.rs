@@ -16,10 +16,11 @@ pub(super) struct Station<S> {
     pub(super) to_begin: bool,
 }
 
-/// Either engine.
+/// Either engine. In place, not behind a pointer: every event goes through here.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Worker<S> {
-    Llm(Box<S>),
+    Llm(S),
     Slots(SlotsReplica),
 }
 
@@ -73,7 +74,7 @@ pub(super) fn build<S: Stepper>(
         for replica in 0..pool.replicas {
             let site = Site { pool: index as u16, replica, workloads: workloads.clone() };
             let worker = match &pool.engine {
-                Engine::Llm(engine) => Worker::Llm(Box::new(S::new(site, engine, skip))),
+                Engine::Llm(engine) => Worker::Llm(S::new(site, engine, skip)),
                 Engine::Slots(engine) => Worker::Slots(SlotsReplica::new(site, engine.servers)),
             };
             stations.push(Station { worker, pool: index, replica, to_begin: false });

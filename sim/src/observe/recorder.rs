@@ -133,7 +133,7 @@ impl Recorder {
     }
 
     /// The segment that holds `at`.
-    #[inline]
+    #[inline(always)]
     fn segment(&mut self, at: Time) -> Segment {
         if at < self.here.from || at >= self.here.until {
             self.here = self.find(at);
@@ -164,7 +164,7 @@ impl Recorder {
     }
 
     /// Counts `tokens` output tokens that came out in `segment`.
-    #[inline]
+    #[inline(always)]
     fn tokens(&mut self, workload: WorkloadId, segment: Segment, tokens: u64) {
         let index = usize::from(workload);
         let pool = self.rules[index].pool;

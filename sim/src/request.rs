@@ -94,23 +94,20 @@ pub enum Outcome {
     Refused = 1,
     /// The client's patience ran out; the work in flight was cancelled.
     TimedOut = 2,
-    /// Cancelled by the client for a reason of its own.
-    Cancelled = 3,
     /// Waited in the gateway's queue longer than the queue allows.
-    Expired = 4,
+    Expired = 3,
     /// Still in a queue when the run was cut.
-    Queued = 5,
+    Queued = 4,
     /// Still running when the run was cut.
-    Running = 6,
+    Running = 5,
 }
 
 impl Outcome {
     /// All outcomes, in order of their number.
-    pub const ALL: [Outcome; 7] = [
+    pub const ALL: [Outcome; 6] = [
         Outcome::Completed,
         Outcome::Refused,
         Outcome::TimedOut,
-        Outcome::Cancelled,
         Outcome::Expired,
         Outcome::Queued,
         Outcome::Running,
@@ -122,7 +119,6 @@ impl Outcome {
             Outcome::Completed => "completed",
             Outcome::Refused => "refused",
             Outcome::TimedOut => "timed-out",
-            Outcome::Cancelled => "cancelled",
             Outcome::Expired => "expired",
             Outcome::Queued => "queued",
             Outcome::Running => "running",

@@ -281,7 +281,6 @@ fn outcome_color(name: &str) -> usize {
         "refused" => 1,
         "timed-out" => 3,
         "expired" => 4,
-        "cancelled" => 5,
         _ => 2,
     }
 }

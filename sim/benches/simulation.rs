@@ -44,7 +44,7 @@ fn scenario(replicas: u16, route: Route) -> Scenario {
         seed: 1,
         replications: Replications { looks: vec![1] },
         bin: Span::from_secs(60),
-        models: vec![Model { name: "model".into(), context_tokens: 4096 }],
+        models: vec![Model { name: "model".into(), context_tokens: 4096, listing: Default::default() }],
         pools: vec![Pool {
             name: "pool".into(),
             model: 0,
@@ -54,6 +54,7 @@ fn scenario(replicas: u16, route: Route) -> Scenario {
             route,
             outstanding: None,
             queue: Queue { most: None, wait: None, order: QueueOrder::Fifo },
+            permits: None,
         }],
         tiers: vec![Tier { name: "tier".into(), priority: 0, pools: vec![0] }],
         workloads: vec![Workload {
@@ -72,8 +73,10 @@ fn scenario(replicas: u16, route: Route) -> Scenario {
             patience: None,
             network: Span::ZERO,
             objectives: Objectives::default(),
+            sender: Default::default(),
         }],
         properties: Vec::new(),
+        policy: Default::default(),
         caveats: Vec::new(),
         hash: String::new(),
     }

@@ -33,6 +33,7 @@ fn scenario(arrivals: Arrivals, sessions: Option<Sessions>) -> Scenario {
         patience: None,
         network: Span::ZERO,
         objectives: Objectives::default(),
+        sender: Default::default(),
     };
     Scenario {
         name: "bench".to_owned(),
@@ -44,7 +45,7 @@ fn scenario(arrivals: Arrivals, sessions: Option<Sessions>) -> Scenario {
         seed: 1,
         replications: Replications { looks: vec![1] },
         bin: Span::from_secs(1),
-        models: vec![Model { name: "m".to_owned(), context_tokens: 1 << 20 }],
+        models: vec![Model { name: "m".to_owned(), context_tokens: 1 << 20, listing: Default::default() }],
         pools: vec![Pool {
             name: "p".to_owned(),
             model: 0,
@@ -54,10 +55,12 @@ fn scenario(arrivals: Arrivals, sessions: Option<Sessions>) -> Scenario {
             route: Route::RoundRobin,
             outstanding: None,
             queue: Queue { most: None, wait: None, order: QueueOrder::Fifo },
+            permits: None,
         }],
         tiers: vec![Tier { name: "t".to_owned(), priority: 0, pools: vec![0] }],
         workloads: vec![workload],
         properties: Vec::new(),
+        policy: Default::default(),
         caveats: Vec::new(),
         hash: String::new(),
     }

@@ -6,7 +6,9 @@ pub mod engine;
 pub mod experiment;
 pub mod gateway;
 pub mod hardware;
+pub mod limits;
 pub mod observe;
+pub mod profile;
 pub mod replica;
 #[cfg(feature = "plot")]
 pub mod report;

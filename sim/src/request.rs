@@ -32,6 +32,8 @@ pub struct RequestHead {
     pub turn: u32,
     /// What of the prompt other requests share.
     pub prefix: Prefix,
+    /// Bytes of the body, when the workload states them.
+    pub body_bytes: Option<u32>,
 }
 
 /// Which part of a prompt repeats: identities, not contents.
@@ -59,6 +61,8 @@ pub struct RequestDraw {
     pub service: Span,
     /// How long after sending the client gives up; `None` waits for ever.
     pub patience: Option<Span>,
+    /// What the service adds before the queue.
+    pub overhead: Span,
 }
 
 /// A request at the moment the client sends it.
@@ -100,17 +104,20 @@ pub enum Outcome {
     Queued = 4,
     /// Still running when the run was cut.
     Running = 5,
+    /// Cancelled by the service at its execution limit (see [`Refusal::reason`]).
+    Failed = 6,
 }
 
 impl Outcome {
     /// All outcomes, in order of their number.
-    pub const ALL: [Outcome; 6] = [
+    pub const ALL: [Outcome; 7] = [
         Outcome::Completed,
         Outcome::Refused,
         Outcome::TimedOut,
         Outcome::Expired,
         Outcome::Queued,
         Outcome::Running,
+        Outcome::Failed,
     ];
 
     /// The name used in files and tables.
@@ -122,43 +129,51 @@ impl Outcome {
             Outcome::Expired => "expired",
             Outcome::Queued => "queued",
             Outcome::Running => "running",
+            Outcome::Failed => "failed",
         }
     }
 }
 
-/// Why a request was turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[repr(u8)]
-pub enum Refusal {
-    /// The gateway's queue was full.
-    QueueFull = 0,
-    /// Prompt (plus `max_tokens`, when declared) does not fit the model's context.
-    ContextLength = 1,
+/// Names of the reasons for a refusal that do not come from a limit of the scenario, by their number.
+pub const BUILT_IN: [&str; 3] = ["queue-full", "context-length", "no-endpoint"];
+/// The gateway's queue was full.
+pub const QUEUE_FULL: u16 = 0;
+/// Prompt (plus `max_tokens`, when declared) does not fit the model's context.
+pub const CONTEXT_LENGTH: u16 = 1;
+/// The endpoint does not exist, is stopped or not ready.
+pub const NO_ENDPOINT: u16 = 2;
+
+/// Why a request or an operation was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// One of [`BUILT_IN`], or after those the index of a limit of the scenario.
+    pub reason: u16,
+    /// The limit's counter.
+    pub key: u32,
+    /// The limit.
+    pub limit: u64,
+    /// What was in use, or the size that was too large.
+    pub current: u64,
+    /// Exact time until it would be let in, absent other traffic and refunds; `None` when time alone does not heal it.
+    pub retry_after: Option<Span>,
 }
 
 impl Refusal {
-    /// All reasons, in order of their number.
-    pub const ALL: [Refusal; 2] = [Refusal::QueueFull, Refusal::ContextLength];
-
-    /// The name used in files and tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Refusal::QueueFull => "queue-full",
-            Refusal::ContextLength => "context-length",
-        }
+    /// A refusal that has nothing but its reason.
+    pub fn plain(reason: u16) -> Self {
+        Refusal { reason, key: 0, limit: 0, current: 0, retry_after: None }
     }
 }
 
 /// A request that is over: its whole timeline.
 ///
-/// Server-side times are measured at the gateway: `arrived` is when the request reached it. The five parts of the
+/// Server-side times are measured at the gateway: `arrived` is when the request reached it. The parts of the
 /// latency budget sum exactly to `ended - arrived` ([`Finished::budget`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finished {
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it was refused, when it was.
+    /// Why it was refused or failed, when it was.
     pub refusal: Option<Refusal>,
     /// The request as the gateway saw it.
     pub head: RequestHead,
@@ -178,6 +193,8 @@ pub struct Finished {
     pub sent: Time,
     /// When it reached the gateway.
     pub arrived: Time,
+    /// When the service's overhead was over and it was ready to queue; `arrived` when there is none.
+    pub ready: Time,
     /// When it left the gateway's queue for a replica.
     pub dispatched: Option<Time>,
     /// Start of the first step it took part in.
@@ -197,6 +214,8 @@ pub struct Finished {
 /// Where the time of a request went. The parts sum exactly to the end-to-end latency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
+    /// Added by the service before the queue.
+    pub overhead: Span,
     /// Waiting in the gateway's queue.
     pub gateway_queue: Span,
     /// Waiting on the replica before its first step.
@@ -212,7 +231,7 @@ pub struct Budget {
 impl Budget {
     /// The sum of the parts: the end-to-end latency.
     pub fn total(&self) -> Span {
-        self.gateway_queue + self.engine_queue + self.prefill + self.decode + self.preemption
+        self.overhead + self.gateway_queue + self.engine_queue + self.prefill + self.decode + self.preemption
     }
 }
 
@@ -230,16 +249,20 @@ impl Finished {
     /// Where the time went. The parts sum exactly to [`Finished::e2e`].
     pub fn budget(&self) -> Budget {
         let until = |at: Option<Time>| at.unwrap_or(self.ended);
+        // A client may give up before the overhead is over.
+        let ready = self.ready.min(self.ended);
+        let overhead = ready - self.arrived;
         let Some(dispatched) = self.dispatched else {
-            return Budget { gateway_queue: self.e2e(), ..Budget::default() };
+            return Budget { overhead, gateway_queue: self.ended - ready, ..Budget::default() };
         };
-        let gateway_queue = dispatched - self.arrived;
+        let gateway_queue = dispatched - ready;
         let engine_queue = until(self.scheduled) - dispatched;
         let Some(scheduled) = self.scheduled else {
-            return Budget { gateway_queue, engine_queue, ..Budget::default() };
+            return Budget { overhead, gateway_queue, engine_queue, ..Budget::default() };
         };
         let first = until(self.first_token);
         Budget {
+            overhead,
             gateway_queue,
             engine_queue,
             prefill: first - scheduled - self.preempted_before_first,

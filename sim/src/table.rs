@@ -72,6 +72,8 @@ pub struct Slot {
     pub joined: u64,
     /// When it reached the gateway.
     pub arrived: Time,
+    /// When the service's overhead was over.
+    pub ready: Time,
     /// When it left the gateway's queue.
     pub dispatched: Time,
     /// When its first step began.
@@ -143,6 +145,7 @@ impl Table {
             preemptions: 0,
             joined: 0,
             arrived: now,
+            ready: now,
             dispatched: NEVER,
             scheduled: NEVER,
             first_token: NEVER,
@@ -227,6 +230,7 @@ impl Table {
             replica: happened(slot.dispatched).map(|_| slot.replica),
             sent: slot.arrived - network / 2,
             arrived: slot.arrived,
+            ready: slot.ready,
             dispatched: happened(slot.dispatched),
             scheduled: happened(slot.scheduled),
             first_token: happened(slot.first_token),
@@ -401,6 +405,7 @@ mod tests {
             session: 0,
             turn: 0,
             prefix: Prefix::default(),
+            body_bytes: None,
         }
     }
 

@@ -41,8 +41,14 @@ pub fn arrival(workload: u16, index: u64, at_ns: u64, prompt: u32, output: u32) 
             session: index,
             turn: 0,
             prefix: Prefix::default(),
+            body_bytes: None,
         },
-        draw: RequestDraw { output_tokens: output, service: Span::ZERO, patience: None },
+        draw: RequestDraw {
+            output_tokens: output,
+            service: Span::ZERO,
+            patience: None,
+            overhead: Span::ZERO,
+        },
         chain: None,
     }
 }
@@ -71,6 +77,7 @@ pub fn llm_pool(name: &str, replicas: u16, route: Route, engine: LlmEngine) -> P
         route,
         outstanding: None,
         queue: Queue { most: None, wait: None, order: QueueOrder::Fifo },
+        permits: None,
     }
 }
 
@@ -88,6 +95,7 @@ pub fn workload(name: &str, pool: u16, tier: usize) -> Workload {
         patience: None,
         network: Span::ZERO,
         objectives: Objectives::default(),
+        sender: Default::default(),
     }
 }
 
@@ -109,11 +117,12 @@ pub fn scenario(horizon: Span, pools: Vec<Pool>, workloads: Vec<Workload>) -> Sc
         seed: 1,
         replications: Replications { looks: vec![1] },
         bin: Span::from_secs(1),
-        models: vec![Model { name: "model".into(), context_tokens: 8192 }],
+        models: vec![Model { name: "model".into(), context_tokens: 8192, listing: Default::default() }],
         pools,
         tiers,
         workloads,
         properties: Vec::new(),
+        policy: Default::default(),
         caveats: Vec::new(),
         hash: String::new(),
     }

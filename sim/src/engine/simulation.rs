@@ -8,7 +8,7 @@ use super::{Feed, Totals};
 use crate::gateway;
 use crate::observe::{Observer, PoolSample};
 use crate::replica::{Delivered, Departures, Stepper};
-use crate::request::{Arrival, Outcome, Refusal};
+use crate::request::{Arrival, CONTEXT_LENGTH, Outcome, QUEUE_FULL, Refusal};
 use crate::scenario::{End, Scenario};
 use crate::slots::Started;
 use crate::table::{Place, SlotId, Table};
@@ -203,9 +203,9 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         observer.offered(self.now, &head);
         self.totals.offered += 1;
         let id = self.table.insert(&head, chain, self.now, workload.pool);
-        if let Err(reason) = gateway::fits(&head, pool) {
+        if !gateway::fits(&head, pool) {
             self.table[id].output = draw.output_tokens.max(1);
-            self.conclude(id, Outcome::Refused, Some(reason), observer);
+            self.conclude(id, Outcome::Refused, Some(Refusal::plain(CONTEXT_LENGTH)), observer);
             return self.table.release(id);
         }
         self.table[id].output = gateway::clip_output(&head, draw.output_tokens, pool);
@@ -228,17 +228,13 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         }
         let priority = self.priority(id);
         let pool = &mut self.pools[pool_index];
-        match pool.queue.push(&mut self.table, id, priority) {
-            Ok(()) => {
-                if let Some(wait) = pool.queue.rule().wait {
-                    let head = *self.table.head(id);
-                    self.set_timer(id, &head, WAIT, wait);
-                }
-            }
-            Err(reason) => {
-                self.conclude(id, Outcome::Refused, Some(reason), observer);
-                self.table.release(id);
-            }
+        if !pool.queue.push(&mut self.table, id, priority) {
+            self.conclude(id, Outcome::Refused, Some(Refusal::plain(QUEUE_FULL)), observer);
+            return self.table.release(id);
+        }
+        if let Some(wait) = pool.queue.rule().wait {
+            let head = *self.table.head(id);
+            self.set_timer(id, &head, WAIT, wait);
         }
     }
 

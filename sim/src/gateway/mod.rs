@@ -6,16 +6,16 @@
 pub mod queue;
 pub mod router;
 
-use crate::request::{Refusal, RequestHead};
+use crate::request::RequestHead;
 use crate::scenario::{Engine, Pool};
 
 /// Whether a request can be served by a pool at all.
 ///
 /// A prompt that leaves no room for one token of output does not fit; a declared `max_tokens` must fit beside it.
-pub fn fits(head: &RequestHead, pool: &Pool) -> Result<(), Refusal> {
-    let Engine::Llm(engine) = &pool.engine else { return Ok(()) };
+pub fn fits(head: &RequestHead, pool: &Pool) -> bool {
+    let Engine::Llm(engine) = &pool.engine else { return true };
     let declared = u64::from(head.prompt_tokens) + u64::from(head.max_tokens.unwrap_or(1).max(1));
-    if declared > u64::from(engine.context_tokens) { Err(Refusal::ContextLength) } else { Ok(()) }
+    declared <= u64::from(engine.context_tokens)
 }
 
 /// Output tokens that a request will produce: its draw, cut where the model's context ends.

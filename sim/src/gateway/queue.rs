@@ -1,6 +1,5 @@
 //! The gateway's queue in front of a pool: bounded, first come first served or by priority.
 
-use crate::request::Refusal;
 use crate::scenario::{Queue, QueueOrder};
 use crate::table::{List, Place, SlotId, Table};
 
@@ -46,15 +45,15 @@ impl GatewayQueue {
         self.len == 0
     }
 
-    /// Lets a request wait, or refuses it when the queue is full. O(priorities).
-    pub fn push(&mut self, table: &mut Table, id: SlotId, priority: u8) -> Result<(), Refusal> {
+    /// Lets a request wait, or says `false` because the queue is full. O(priorities).
+    pub fn push(&mut self, table: &mut Table, id: SlotId, priority: u8) -> bool {
         if self.rule.most.is_some_and(|most| self.len >= most) {
-            return Err(Refusal::QueueFull);
+            return false;
         }
         table[id].place = Place::Gateway;
         self.line(priority).push_back(table, id);
         self.len += 1;
-        Ok(())
+        true
     }
 
     /// Who goes next.
@@ -103,6 +102,7 @@ mod tests {
             session: 0,
             turn: 0,
             prefix: Prefix::default(),
+            body_bytes: None,
         };
         table.insert(&head, None, Time::ZERO, 0)
     }
@@ -114,7 +114,7 @@ mod tests {
         let mut queue = GatewayQueue::new(rule, [5, 1, 5]);
         let ids: Vec<SlotId> = (0..4).map(|_| request(&mut table)).collect();
         for (&id, priority) in ids.iter().zip([5, 1, 5, 1]) {
-            queue.push(&mut table, id, priority).unwrap();
+            assert!(queue.push(&mut table, id, priority));
         }
         let order: Vec<SlotId> = std::iter::from_fn(|| queue.pop(&mut table)).collect();
         assert_eq!(order, [ids[1], ids[3], ids[0], ids[2]]);
@@ -126,9 +126,9 @@ mod tests {
         let rule = Queue { most: Some(1), wait: None, order: QueueOrder::Fifo };
         let mut queue = GatewayQueue::new(rule, [0]);
         let (a, b) = (request(&mut table), request(&mut table));
-        queue.push(&mut table, a, 0).unwrap();
-        assert_eq!(queue.push(&mut table, b, 0), Err(Refusal::QueueFull));
+        assert!(queue.push(&mut table, a, 0));
+        assert!(!queue.push(&mut table, b, 0));
         queue.remove(&mut table, a, 0);
-        assert_eq!(queue.push(&mut table, b, 0), Ok(()));
+        assert!(queue.push(&mut table, b, 0));
     }
 }

@@ -195,6 +195,7 @@ mod tests {
             session: 0,
             turn: 0,
             prefix: Prefix { shared: 0, shared_tokens: 0, own },
+            body_bytes: None,
         }
     }
 

@@ -16,7 +16,8 @@ pub mod timeline;
 
 pub use line::StepLine;
 
-use crate::request::{Finished, PoolId, ReplicaId, RequestHead, WorkloadId};
+use crate::limits::Usage;
+use crate::request::{Finished, PoolId, Refusal, ReplicaId, RequestHead, WorkloadId};
 use crate::time::{Span, Time};
 
 /// Steps of one replica, back to back, with a constant batch.
@@ -99,6 +100,14 @@ pub struct PoolSample {
 pub trait Observer {
     /// A request reached the gateway.
     fn offered(&mut self, now: Time, head: &RequestHead) {}
+    /// Every limit let a request in.
+    fn admitted(&mut self, now: Time, head: &RequestHead) {}
+    /// Call `number` (from 0) of an operation was answered.
+    fn operated(&mut self, now: Time, operation: usize, number: u64, verdict: Result<(), Refusal>) {}
+    /// A request broke a limit that refuses nothing: the overhead of the endpoint was too long.
+    fn violated(&mut self, now: Time, limit: usize, head: &RequestHead) {}
+    /// What a limit did in the whole run. Called once for each limit that counts, at the end.
+    fn metered(&mut self, limit: usize, usage: &Usage) {}
     /// A request left the gateway's queue for a replica.
     fn dispatched(&mut self, now: Time, head: &RequestHead, pool: PoolId, replica: ReplicaId) {}
     /// A request got its first token, `ttft` after it reached the gateway.
@@ -123,6 +132,22 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     fn offered(&mut self, now: Time, head: &RequestHead) {
         self.0.offered(now, head);
         self.1.offered(now, head);
+    }
+    fn admitted(&mut self, now: Time, head: &RequestHead) {
+        self.0.admitted(now, head);
+        self.1.admitted(now, head);
+    }
+    fn operated(&mut self, now: Time, operation: usize, number: u64, verdict: Result<(), Refusal>) {
+        self.0.operated(now, operation, number, verdict);
+        self.1.operated(now, operation, number, verdict);
+    }
+    fn violated(&mut self, now: Time, limit: usize, head: &RequestHead) {
+        self.0.violated(now, limit, head);
+        self.1.violated(now, limit, head);
+    }
+    fn metered(&mut self, limit: usize, usage: &Usage) {
+        self.0.metered(limit, usage);
+        self.1.metered(limit, usage);
     }
     fn dispatched(&mut self, now: Time, head: &RequestHead, pool: PoolId, replica: ReplicaId) {
         self.0.dispatched(now, head, pool, replica);
@@ -153,6 +178,18 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 impl<O: Observer + ?Sized> Observer for &mut O {
     fn offered(&mut self, now: Time, head: &RequestHead) {
         (**self).offered(now, head);
+    }
+    fn admitted(&mut self, now: Time, head: &RequestHead) {
+        (**self).admitted(now, head);
+    }
+    fn operated(&mut self, now: Time, operation: usize, number: u64, verdict: Result<(), Refusal>) {
+        (**self).operated(now, operation, number, verdict);
+    }
+    fn violated(&mut self, now: Time, limit: usize, head: &RequestHead) {
+        (**self).violated(now, limit, head);
+    }
+    fn metered(&mut self, limit: usize, usage: &Usage) {
+        (**self).metered(limit, usage);
     }
     fn dispatched(&mut self, now: Time, head: &RequestHead, pool: PoolId, replica: ReplicaId) {
         (**self).dispatched(now, head, pool, replica);

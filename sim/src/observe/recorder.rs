@@ -3,9 +3,12 @@
 //! It is told millions of facts a second, so the paths taken per token and per step allocate nothing and divide by
 //! nothing that varies, unless a run of steps crosses into another bin.
 
+use crate::limits::Usage;
 use crate::observe::hist::Latency;
 pub use crate::observe::recording::{Asked, PoolMeasure, Reading, Recording};
-use crate::observe::recording::{BudgetSums, PoolRecord, TenantRecord, WorkloadRecord};
+use crate::observe::recording::{
+    BudgetSums, LimitRecord, OperationRecord, PoolRecord, TenantRecord, WorkloadRecord,
+};
 use crate::observe::timeline::Timeline;
 use crate::observe::{GapRun, Observer, PoolSample, StepRun};
 use crate::request::{Finished, Outcome, PoolId, Refusal, ReplicaId, RequestHead, WorkloadId};
@@ -56,7 +59,7 @@ impl Recorder {
             pool: usize::from(workload.pool),
             offered: 0,
             outcomes: [0; Outcome::ALL.len()],
-            refusals: [0; Refusal::ALL.len()],
+            refusals: vec![0; scenario.policy.reasons()],
             latency: std::array::from_fn(|_| Latency::new()),
             budget: BudgetSums::default(),
             met: 0,
@@ -81,6 +84,16 @@ impl Recorder {
             outside_range: 0,
             timeline: Timeline::new(scenario.bin, scenario.horizon),
         });
+        let policy = &scenario.policy;
+        let operations = policy.operations.iter().map(|operation| OperationRecord {
+            name: operation.name.clone(),
+            refusals: vec![0; policy.reasons()],
+            ..OperationRecord::default()
+        });
+        let limits = policy
+            .limits
+            .iter()
+            .map(|limit| LimitRecord { name: limit.name.clone(), ..LimitRecord::default() });
         let mut recorder = Recorder {
             rules: scenario
                 .workloads
@@ -94,6 +107,8 @@ impl Recorder {
                 ended: Span::ZERO,
                 workloads: workloads.collect(),
                 pools: pools.collect(),
+                operations: operations.collect(),
+                limits: limits.collect(),
             },
             warmup: Time::ZERO + scenario.warmup,
             horizon: Time::ZERO + scenario.horizon,
@@ -280,6 +295,9 @@ impl Observer for Recorder {
         let segment = self.segment(done.ended);
         let completed = done.outcome == Outcome::Completed;
         let met = completed && meets(done, &rules.objectives);
+        if let Some(refusal) = done.refusal {
+            self.recording.refuse(refusal.reason, done.ended);
+        }
         let workload = &mut self.recording.workloads[index];
         if completed {
             self.recording.pools[rules.pool].timeline.bin(segment.bin).completed += 1;
@@ -306,6 +324,32 @@ impl Observer for Recorder {
         }
     }
 
+    fn operated(&mut self, now: Time, operation: usize, _number: u64, verdict: Result<(), Refusal>) {
+        let record = &mut self.recording.operations[operation];
+        record.offered += 1;
+        match verdict {
+            Ok(()) => record.accepted += 1,
+            Err(refusal) => {
+                record.refusals[usize::from(refusal.reason)] += 1;
+                self.recording.refuse(refusal.reason, now);
+            }
+        }
+    }
+
+    fn violated(&mut self, _now: Time, limit: usize, _head: &RequestHead) {
+        self.recording.limits[limit].violations += 1;
+    }
+
+    fn metered(&mut self, limit: usize, usage: &Usage) {
+        let record = &mut self.recording.limits[limit];
+        record.offered = usage.offered;
+        record.admitted = usage.admitted;
+        record.peak = usage.peak;
+        record.peak_limit = usage.peak_limit;
+        record.blocked_ns = usage.blocked;
+        record.keys = usage.keys;
+    }
+
     fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {
         self.recording.pools[usize::from(pool)].timeline.sample(now, sample);
     }
@@ -318,7 +362,7 @@ impl WorkloadRecord {
         let (prompt, output) = (u64::from(done.head.prompt_tokens), u64::from(done.generated));
         self.outcomes[done.outcome as usize] += 1;
         if let Some(refusal) = done.refusal {
-            self.refusals[refusal as usize] += 1;
+            self.refusals[usize::from(refusal.reason)] += 1;
         }
         self.met += u64::from(met);
         self.prompt_tokens += prompt;

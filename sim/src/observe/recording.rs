@@ -4,9 +4,11 @@
 
 use crate::observe::hist::Latency;
 use crate::observe::timeline::{Bin, Timeline};
-use crate::request::{Budget, Outcome, Refusal};
+#[cfg(doc)]
+use crate::request::Refusal;
+use crate::request::{Budget, Outcome};
 use crate::scenario::{Measure, Metric};
-use crate::time::Span;
+use crate::time::{Span, Time};
 
 /// Results of one or more replications of a scenario.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,48 @@ pub struct Recording {
     pub workloads: Vec<WorkloadRecord>,
     /// By pool, in the scenario's order.
     pub pools: Vec<PoolRecord>,
+    /// By operation, in the scenario's order; the whole run, warm-up included.
+    pub operations: Vec<OperationRecord>,
+    /// By limit, in the scenario's order; the whole run, warm-up included.
+    pub limits: Vec<LimitRecord>,
+}
+
+/// Results of one operation of the control plane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OperationRecord {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Times it was tried.
+    pub offered: u64,
+    /// Times it was let in.
+    pub accepted: u64,
+    /// Why it was refused, by [`Refusal::reason`].
+    pub refusals: Vec<u64>,
+}
+
+/// What one limit did in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitRecord {
+    /// Its name in the profile.
+    pub name: String,
+    /// Requests and operations that it was asked about.
+    pub offered: u64,
+    /// Those that were let in by it and by every other limit.
+    pub admitted: u64,
+    /// Those that it refused (or cancelled), being the first in the documented order.
+    pub refused: u64,
+    /// Those that broke it and were served all the same: overhead above its bound.
+    pub violations: u64,
+    /// Most units in use at once on one counter.
+    pub peak: u64,
+    /// The limit at that moment; 0 when there was none.
+    pub peak_limit: u64,
+    /// Time in which one more unit would have been refused, summed over counters, nanoseconds.
+    pub blocked_ns: u128,
+    /// Counters that were used.
+    pub keys: u32,
+    /// When it first refused.
+    pub first_refused: Option<Time>,
 }
 
 /// Results of one workload.
@@ -36,8 +80,8 @@ pub struct WorkloadRecord {
     pub offered: u64,
     /// How they ended, by [`Outcome`]; sums to `offered`.
     pub outcomes: [u64; Outcome::ALL.len()],
-    /// Why they were refused, by [`Refusal`]; sums to the refused.
-    pub refusals: [u64; Refusal::ALL.len()],
+    /// Why they were refused or failed, by [`Refusal::reason`]; sums to the refused and the failed.
+    pub refusals: Vec<u64>,
     /// Latencies, by [`Metric`].
     pub latency: [Latency; Metric::ALL.len()],
     /// Where the time of the completed ones went.
@@ -80,6 +124,8 @@ pub struct TenantRecord {
 /// Sums of latency budgets, nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BudgetSums {
+    /// Added by the service before the queue.
+    pub overhead: u128,
     /// Waiting in the gateway's queue.
     pub gateway_queue: u128,
     /// Waiting on the replica before the first step.
@@ -94,11 +140,12 @@ pub struct BudgetSums {
 
 impl BudgetSums {
     /// Names of the parts, in the order of [`BudgetSums::parts`].
-    pub const NAMES: [&'static str; 5] = ["gateway-queue", "engine-queue", "prefill", "decode", "preemption"];
+    pub const NAMES: [&'static str; 6] =
+        ["overhead", "gateway-queue", "engine-queue", "prefill", "decode", "preemption"];
 
     /// The parts, in the order a request meets them.
-    pub fn parts(&self) -> [u128; 5] {
-        [self.gateway_queue, self.engine_queue, self.prefill, self.decode, self.preemption]
+    pub fn parts(&self) -> [u128; 6] {
+        [self.overhead, self.gateway_queue, self.engine_queue, self.prefill, self.decode, self.preemption]
     }
 
     /// Sum of the parts: the sum of the end-to-end latencies.
@@ -107,6 +154,7 @@ impl BudgetSums {
     }
 
     pub(crate) fn add(&mut self, budget: &Budget) {
+        self.overhead += u128::from(budget.overhead.as_nanos());
         self.gateway_queue += u128::from(budget.gateway_queue.as_nanos());
         self.engine_queue += u128::from(budget.engine_queue.as_nanos());
         self.prefill += u128::from(budget.prefill.as_nanos());
@@ -116,6 +164,7 @@ impl BudgetSums {
 
     /// Adds another sum.
     pub fn merge(&mut self, other: &BudgetSums) {
+        self.overhead += other.overhead;
         self.gateway_queue += other.gateway_queue;
         self.engine_queue += other.engine_queue;
         self.prefill += other.prefill;
@@ -214,7 +263,7 @@ impl WorkloadRecord {
         assert_eq!(self.name, other.name, "recordings of different scenarios cannot be merged");
         self.offered += other.offered;
         add_each(&mut self.outcomes, &other.outcomes);
-        add_each(&mut self.refusals, &other.refusals);
+        add_all(&mut self.refusals, &other.refusals);
         for (mine, theirs) in self.latency.iter_mut().zip(&other.latency) {
             mine.merge(theirs);
         }
@@ -243,7 +292,58 @@ fn add_each<const N: usize>(mine: &mut [u64; N], theirs: &[u64; N]) {
     }
 }
 
+fn add_all(mine: &mut [u64], theirs: &[u64]) {
+    for (a, b) in mine.iter_mut().zip(theirs) {
+        *a += b;
+    }
+}
+
+impl OperationRecord {
+    fn merge(&mut self, other: &OperationRecord) {
+        self.offered += other.offered;
+        self.accepted += other.accepted;
+        add_all(&mut self.refusals, &other.refusals);
+    }
+}
+
+impl LimitRecord {
+    /// Peak use as a share of the limit; `None` when there was no limit.
+    pub fn peak_share(&self) -> Option<f64> {
+        (self.peak_limit > 0).then(|| self.peak as f64 / self.peak_limit as f64)
+    }
+
+    fn merge(&mut self, other: &LimitRecord) {
+        self.offered += other.offered;
+        self.admitted += other.admitted;
+        self.refused += other.refused;
+        self.violations += other.violations;
+        // The higher share, compared without dividing; without a limit on either side, the higher use.
+        let (mine, theirs) = match (self.peak_limit, other.peak_limit) {
+            (0, 0) => (u128::from(self.peak), u128::from(other.peak)),
+            (a, b) => (u128::from(self.peak) * u128::from(b), u128::from(other.peak) * u128::from(a)),
+        };
+        if theirs > mine {
+            (self.peak, self.peak_limit) = (other.peak, other.peak_limit);
+        }
+        self.blocked_ns += other.blocked_ns;
+        self.keys = self.keys.max(other.keys);
+        self.first_refused = match (self.first_refused, other.first_refused) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
 impl Recording {
+    /// Notes that the limit behind a reason refused something.
+    pub(crate) fn refuse(&mut self, reason: u16, at: Time) {
+        let built_in = crate::request::BUILT_IN.len();
+        if let Some(limit) = usize::from(reason).checked_sub(built_in).map(|index| &mut self.limits[index]) {
+            limit.refused += 1;
+            limit.first_refused = Some(limit.first_refused.map_or(at, |first| first.min(at)));
+        }
+    }
+
     /// Counted time of one replication: from the end of the warm-up to the horizon.
     pub fn counted(&self) -> Span {
         self.horizon - self.warmup
@@ -268,6 +368,12 @@ impl Recording {
             mine.steps += theirs.steps;
             mine.outside_range += theirs.outside_range;
             mine.timeline.merge(&theirs.timeline);
+        }
+        for (mine, theirs) in self.operations.iter_mut().zip(&other.operations) {
+            mine.merge(theirs);
+        }
+        for (mine, theirs) in self.limits.iter_mut().zip(&other.limits) {
+            mine.merge(theirs);
         }
     }
 

@@ -21,6 +21,7 @@ pub struct RequestLog<W: Write> {
     out: W,
     workloads: Vec<String>,
     pools: Vec<String>,
+    reasons: Vec<String>,
     line: String,
     lines: u64,
     /// The first error; nothing is written after it.
@@ -35,6 +36,9 @@ impl<W: Write> RequestLog<W> {
             out,
             workloads: scenario.workloads.iter().map(|w| quoted(&w.name)).collect(),
             pools: scenario.pools.iter().map(|p| quoted(&p.name)).collect(),
+            reasons: (0..scenario.policy.reasons() as u16)
+                .map(|reason| quote(scenario.policy.reason_name(reason)))
+                .collect(),
             line: String::with_capacity(256),
             lines: 0,
             failed: None,
@@ -64,7 +68,7 @@ impl<W: Write> RequestLog<W> {
         line.push(',');
         line.push_str(done.outcome.name());
         line.push(',');
-        line.push_str(done.refusal.map_or("", |refusal| refusal.name()));
+        line.push_str(done.refusal.map_or("", |refusal| &self.reasons[usize::from(refusal.reason)]));
         number(line, head.prompt_tokens.into());
         optional(line, head.max_tokens.map(u64::from));
         number(line, done.output_tokens.into());

@@ -2,7 +2,7 @@
 
 use crate::dist::Dist;
 use crate::observe::{GapRun, Observer, PoolSample, StepLine, StepRun};
-use crate::request::{Finished, Outcome, Prefix, Refusal, RequestHead};
+use crate::request::{Finished, Outcome, Prefix, QUEUE_FULL, Refusal, RequestHead};
 use crate::rng::{Purpose, Rng, stream};
 use crate::scenario::{
     Arrivals, End, Engine, Lengths, Measure, Metric, Model, Objectives, Pool, Property, Queue, QueueOrder,
@@ -50,6 +50,7 @@ pub(crate) fn scenario() -> Scenario {
         route: Route::RoundRobin,
         outstanding: None,
         queue: Queue { most: None, wait: None, order: QueueOrder::Fifo },
+        permits: None,
     };
     let workload = |name: &str, pool, tenants, ttft, network| Workload {
         name: name.to_owned(),
@@ -68,6 +69,7 @@ pub(crate) fn scenario() -> Scenario {
             tpot: Some(Span::from_millis(40)),
             e2e: None,
         },
+        sender: Default::default(),
     };
     Scenario {
         name: "synthetic".to_owned(),
@@ -81,7 +83,11 @@ pub(crate) fn scenario() -> Scenario {
         seed: 7,
         replications: Replications { looks: vec![3] },
         bin: Span::from_secs(10),
-        models: vec![Model { name: "llama-8b".to_owned(), context_tokens: 8192 }],
+        models: vec![Model {
+            name: "llama-8b".to_owned(),
+            context_tokens: 8192,
+            listing: Default::default(),
+        }],
         pools: vec![pool("h100", 8), pool("l40s", 4)],
         tiers: vec![Tier { name: "standard".to_owned(), priority: 0, pools: vec![0, 1] }],
         workloads: vec![workload("chat", 0, 3, 1000, 12), workload("agents", 1, 1, 3000, 2)],
@@ -91,6 +97,7 @@ pub(crate) fn scenario() -> Scenario {
             measure: Measure::Quantile(Metric::Ttft, 0.99),
             bound: crate::scenario::Bound::AtMost(1e9),
         }],
+        policy: Default::default(),
         caveats: vec!["pool `h100` uses an uncalibrated roofline".to_owned()],
         hash: "5d41402abc4b2a76b9719d911017c592".to_owned(),
     }
@@ -182,6 +189,7 @@ fn request(scenario: &Scenario, rng: &mut Rng, index: u64, grid: u64, facts: &mu
         session: index,
         turn: 0,
         prefix: Prefix::default(),
+        body_bytes: None,
     };
     facts.push(Fact::Offered(arrived, head));
     let mut done = Finished {
@@ -196,6 +204,7 @@ fn request(scenario: &Scenario, rng: &mut Rng, index: u64, grid: u64, facts: &mu
         replica: None,
         sent: arrived,
         arrived,
+        ready: arrived,
         dispatched: None,
         scheduled: None,
         first_token: None,
@@ -206,7 +215,7 @@ fn request(scenario: &Scenario, rng: &mut Rng, index: u64, grid: u64, facts: &mu
     };
     if rng.random::<f64>() < 0.01 {
         done.outcome = Outcome::Refused;
-        done.refusal = Some(Refusal::QueueFull);
+        done.refusal = Some(Refusal::plain(QUEUE_FULL));
         facts.push(Fact::Finished(done));
         return arrived;
     }

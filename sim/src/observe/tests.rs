@@ -117,7 +117,7 @@ fn naive_finish(
     }
     workload.outcomes[done.outcome as usize] += 1;
     if let Some(refusal) = done.refusal {
-        workload.refusals[refusal as usize] += 1;
+        workload.refusals[usize::from(refusal.reason)] += 1;
     }
     workload.met += u64::from(met);
     workload.prompt_tokens += u64::from(done.head.prompt_tokens);

@@ -2,7 +2,7 @@
 
 use super::figure::{Estimate, Figure, Unit, measure_name, measure_unit, pool_unit};
 use crate::observe::recording::{Asked, BudgetSums, Recording};
-use crate::request::{Outcome, Refusal};
+use crate::request::Outcome;
 use crate::scenario::{Engine, Metric, Scenario};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -317,7 +317,12 @@ fn workload_summary(
     };
     let budget = record.budget.parts().into_iter().enumerate();
     let outcomes = Outcome::ALL.iter().map(|o| (o.name().to_owned(), record.outcome(*o)));
-    let refusals = Refusal::ALL.iter().map(|r| (r.name().to_owned(), record.refusals[*r as usize]));
+    let policy = &scenario.policy;
+    let refusals = record
+        .refusals
+        .iter()
+        .enumerate()
+        .map(|(reason, count)| (policy.reason_name(reason as u16).to_owned(), *count));
     let objectives = [
         (Metric::Ttft, workload.objectives.ttft),
         (Metric::Tpot, workload.objectives.tpot),

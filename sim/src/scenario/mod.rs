@@ -10,6 +10,7 @@ mod file;
 mod leaf;
 mod load;
 mod overrides;
+pub mod policy;
 mod refused;
 mod resolve;
 mod units;
@@ -17,8 +18,10 @@ mod variants;
 
 pub use diagnostic::{Diagnostic, Diagnostics, SourceText};
 pub use load::{Checked, Overrides, check, check_str, load, load_str, schema, variant_names};
+pub use policy::Policy;
 
 use crate::dist::Dist;
+use crate::profile::Subject;
 use crate::replica::step_time::StepLaw;
 use crate::request::PoolId;
 use crate::time::Span;
@@ -56,6 +59,8 @@ pub struct Scenario {
     pub workloads: Vec<Workload>,
     /// What is asserted of the results.
     pub properties: Vec<Property>,
+    /// Limits, accounts, endpoints, operations and exact expectations.
+    pub policy: Policy,
     /// Notes that every report must carry ("pool `chat` uses an uncalibrated roofline").
     pub caveats: Vec<String>,
     /// BLAKE3 over the effective values, overrides included, and the contents of the files it names (hex).
@@ -115,6 +120,19 @@ pub struct Model {
     pub name: String,
     /// Longest prompt plus output, tokens.
     pub context_tokens: u32,
+    /// What the vendor says of it.
+    pub listing: Listing,
+}
+
+/// What the vendor says of a model.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Family and version in it; versions of one family are counted from the newest.
+    pub version: Option<(String, u32)>,
+    /// Whether it is there when the run starts; otherwise an operation publishes it.
+    pub published: bool,
+    /// Kind, provider, provenance, whether it is stable and listed.
+    pub traits: Subject,
 }
 
 /// Identical replicas of one model behind one gateway queue.
@@ -136,6 +154,17 @@ pub struct Pool {
     pub outstanding: Option<u32>,
     /// The gateway's queue in front of the pool.
     pub queue: Queue,
+    /// Provisioned concurrency: most requests on all replicas together; the rest waits in the queue.
+    pub permits: Option<Permits>,
+}
+
+/// Provisioned concurrency of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permits {
+    /// Requests that may execute at once.
+    pub most: u32,
+    /// Reason given when the queue behind them is full.
+    pub reason: u16,
 }
 
 /// The gateway's queue in front of a pool.
@@ -277,6 +306,8 @@ pub struct Workload {
     pub network: Span,
     /// What a good answer is.
     pub objectives: Objectives,
+    /// Who sends its requests, and what limits can know of them.
+    pub sender: policy::Sender,
 }
 
 /// When requests (or sessions) start.

@@ -28,6 +28,7 @@ pub(super) fn workload() -> Workload {
         patience: None,
         network: Span::ZERO,
         objectives: Objectives::default(),
+        sender: Default::default(),
     }
 }
 
@@ -48,7 +49,7 @@ pub(super) fn scenario(mut workloads: Vec<Workload>) -> Scenario {
         seed: 1,
         replications: Replications { looks: vec![1] },
         bin: Span::from_secs(1),
-        models: vec![Model { name: "m".to_owned(), context_tokens: 1 << 20 }],
+        models: vec![Model { name: "m".to_owned(), context_tokens: 1 << 20, listing: Default::default() }],
         pools: vec![Pool {
             name: "p".to_owned(),
             model: 0,
@@ -58,10 +59,12 @@ pub(super) fn scenario(mut workloads: Vec<Workload>) -> Scenario {
             route: Route::RoundRobin,
             outstanding: None,
             queue: Queue { most: None, wait: None, order: QueueOrder::Fifo },
+            permits: None,
         }],
         tiers: vec![Tier { name: "t".to_owned(), priority: 0, pools: vec![0] }],
         workloads,
         properties: Vec::new(),
+        policy: Default::default(),
         caveats: Vec::new(),
         hash: String::new(),
     }

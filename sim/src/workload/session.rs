@@ -100,6 +100,7 @@ mod tests {
             session: 4,
             turn: 0,
             prefix: Prefix { shared: u64::from(shared_tokens > 0), shared_tokens, own: identity(0, 4) },
+            body_bytes: None,
         }
     }
 

@@ -348,14 +348,24 @@ impl Source {
         let index = self.created;
         self.created += 1;
         let (workload, max_tokens) = (self.workload, self.max_tokens);
-        RequestHead { workload, tenant, index, prompt_tokens, max_tokens, session, turn, prefix }
+        RequestHead {
+            workload,
+            tenant,
+            index,
+            prompt_tokens,
+            max_tokens,
+            session,
+            turn,
+            prefix,
+            body_bytes: None,
+        }
     }
 
     /// The model stops at the declared limit, whatever it had to say.
     #[inline]
     fn draw(&self, output: u32, service: Option<Span>, patience: Option<Span>) -> RequestDraw {
         let output_tokens = output.min(self.max_tokens.unwrap_or(u32::MAX)).max(1);
-        RequestDraw { output_tokens, service: service.unwrap_or_default(), patience }
+        RequestDraw { output_tokens, service: service.unwrap_or_default(), patience, overhead: Span::ZERO }
     }
 }
 

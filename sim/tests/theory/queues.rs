@@ -43,6 +43,7 @@ fn queue(name: &str, station: Station, service: Dist, arrivals: Vec<Arrivals>, h
         route: Route::LeastLoaded,
         outstanding: station.places.map(|_| station.servers),
         queue: Queue { most: station.places, wait: None, order: station.order },
+        permits: None,
     };
     let horizon = Span::from_secs_f64(horizon_s);
     let tier = |index: usize| Tier { name: format!("tier-{index}"), priority: index as u8, pools: vec![0] };
@@ -66,6 +67,7 @@ fn queue(name: &str, station: Station, service: Dist, arrivals: Vec<Arrivals>, h
         patience: None,
         network: Span::ZERO,
         objectives: Objectives::default(),
+        sender: Default::default(),
     };
     Scenario {
         name: name.into(),
@@ -78,11 +80,12 @@ fn queue(name: &str, station: Station, service: Dist, arrivals: Vec<Arrivals>, h
         seed: 20_260_101,
         replications: Replications { looks: vec![1] },
         bin: horizon,
-        models: vec![Model { name: "model".into(), context_tokens: 16 }],
+        models: vec![Model { name: "model".into(), context_tokens: 16, listing: Default::default() }],
         pools: vec![pool],
         tiers: (0..arrivals.len()).map(tier).collect(),
         workloads: arrivals.into_iter().enumerate().map(workload).collect(),
         properties: Vec::new(),
+        policy: Default::default(),
         caveats: Vec::new(),
         hash: String::new(),
     }

@@ -64,6 +64,7 @@ pub(super) fn resolve(
         tiers: tiers.into_iter().collect::<Option<_>>()?,
         workloads: workloads.into_iter().filter_map(|entry| entry.resolved).collect(),
         properties,
+        policy: Default::default(),
         caveats: std::mem::take(&mut cx.caveats),
         hash: hash(file, cx.traces),
     };
@@ -154,7 +155,11 @@ fn models(file: &ScenarioFile, cx: &mut Context<'_>) -> Vec<Option<Model>> {
         }
         // A model without any length is fit for `slots` pools, to which tokens mean nothing.
         let context = model.context.as_ref().map(|at| at.value.0).or(published);
-        Some(Model { name: name.to_owned(), context_tokens: context.unwrap_or(super::leaf::TOKENS_MOST) })
+        Some(Model {
+            name: name.to_owned(),
+            context_tokens: context.unwrap_or(super::leaf::TOKENS_MOST),
+            listing: Default::default(),
+        })
     };
     let entries = file.models.entries.iter();
     entries.map(|(name, _, model)| model.as_ref().and_then(|model| resolve(name, model))).collect()

@@ -65,6 +65,7 @@ pub(super) fn llm(
         route: route(pool.route.value),
         outstanding: pool.outstanding.as_ref().map(|at| at.value.small()),
         queue: queue?,
+        permits: None,
     })
 }
 
@@ -93,6 +94,7 @@ pub(super) fn slots(name: &str, pool: &SlotsPool, file: &ScenarioFile, errors: &
         route: route(pool.route.value),
         outstanding: pool.outstanding.as_ref().map(|at| at.value.small()),
         queue: queue?,
+        permits: None,
     })
 }
 

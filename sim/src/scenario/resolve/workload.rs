@@ -157,6 +157,7 @@ fn one(
         patience: patience.flatten(),
         network: workload.network.value.0,
         objectives: objectives.unwrap_or_default(),
+        sender: Default::default(),
     })
 }
 

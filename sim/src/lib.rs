@@ -6,6 +6,7 @@ pub mod engine;
 pub mod experiment;
 pub mod gateway;
 pub mod hardware;
+pub mod limits;
 pub mod observe;
 pub mod replica;
 #[cfg(feature = "plot")]

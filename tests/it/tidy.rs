@@ -11,6 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("theory", &[]),
     ("dist", &["time", "rng"]),
     ("request", &["time"]),
+    ("limits", &["time"]),
     ("table", &["time", "rng", "request"]),
     ("hardware", &["replica::step_time"]),
     ("observe", &["time", "request", "scenario"]),

@@ -63,7 +63,7 @@ impl Algorithm {
 /// A limit of units in any window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateSpec {
-    /// Units in a window; none admits everything.
+    /// Units in a window, for a token bucket 2^62 at most; none admits everything.
     pub limit: Option<u64>,
     /// The highest limit it will ever be set to, at least [`limit`](Self::limit). Bounds the memory of a sliding log:
     /// only the last `most` counted units can matter. [`Meters::used`] and the peak saturate there, too.
@@ -72,7 +72,7 @@ pub struct RateSpec {
     pub window: Span,
     /// How units are counted.
     pub algorithm: Algorithm,
-    /// What a token bucket holds, 1 to 2^62 units (which bounds its limit, too); the others ignore it.
+    /// What a token bucket holds, 1 to 2^62 units; the others ignore it.
     pub burst: u64,
     /// Whether a claim is any number of units (a log takes 16 B an admission) or always one (8 B an admission).
     pub weighted: bool,
@@ -130,7 +130,7 @@ pub struct Meters {
 impl Meters {
     /// Meters, each with its number of keys, all unused. Panics when a specification breaks the ranges of its fields.
     ///
-    /// A key costs 32 to 40 bytes before its first claim, and no allocation.
+    /// A key costs 16 to 40 bytes before its first claim, and no allocation.
     pub fn new(specs: Vec<(MeterSpec, u32)>) -> Self {
         let meters = specs.iter().map(|(spec, keys)| Meter::new(spec, *keys)).collect();
         Meters { meters, now: Time::ZERO }
@@ -141,8 +141,8 @@ impl Meters {
     /// A key may be claimed more than once in a set; its claims count together. After a refusal every counter is as
     /// before, but for the meters whose refused claims count: those take theirs, whichever claim refused.
     ///
-    /// O(claims) amortised, plus the claims' comparison with each other. A refusal by a weighted sliding log walks over
-    /// the entries that must leave before the set fits.
+    /// O(claims) amortised, plus the claims' comparison with each other. Only a weighted sliding log that refuses, or
+    /// is at its limit or above, walks over the entries that must leave before there is room.
     pub fn admit(&mut self, now: Time, claims: &mut [Claim]) -> Result<(), Denied> {
         self.advance(now);
         for (i, claim) in claims.iter().enumerate() {

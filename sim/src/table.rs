@@ -23,6 +23,8 @@ pub const NEVER: Time = Time::MAX;
 pub enum Place {
     /// The slot is free.
     Free,
+    /// Let in; the service's overhead is not over yet.
+    Overhead,
     /// In the gateway's queue.
     Gateway,
     /// Waiting on a replica.
@@ -44,6 +46,10 @@ pub struct Slot {
     pub workload: u16,
     /// Its pool.
     pub pool: PoolId,
+    /// What admission asked of it.
+    pub class: u16,
+    /// Whether it was let in, so that it holds what admission took for it.
+    pub holds: bool,
     /// Its replica, once dispatched.
     pub replica: ReplicaId,
     /// Times this slot was used; lets timers recognise that their request is gone.
@@ -130,6 +136,8 @@ impl Table {
             place: Place::Gateway,
             workload: head.workload,
             pool,
+            class: 0,
+            holds: false,
             replica: 0,
             generation: 0,
             next: NONE,

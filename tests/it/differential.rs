@@ -1,12 +1,14 @@
 //! The engine that ships against the plain one: the same timelines and the same token gaps, to the nanosecond.
 
-use crate::support::{Everything, affine_law, arrival, llm_pool, run, scenario, workload};
+use crate::support::{Everything, affine_law, arrival, limit, llm_pool, run, scenario, workload};
 use proptest::prelude::*;
 use std::sync::Arc;
 use tidegate_sim::engine::{Mode, Totals};
 use tidegate_sim::hardware::{self, KvPrecision, Placement, Precision};
+use tidegate_sim::limits::Algorithm;
+use tidegate_sim::profile::{Mechanism, Unit};
 use tidegate_sim::replica::step_time::{LawBounds, StepLaw, TableData};
-use tidegate_sim::request::{Arrival, HashChain, Outcome, Prefix};
+use tidegate_sim::request::{Arrival, HashChain, Outcome, Prefix, QUEUE_FULL};
 use tidegate_sim::scenario::*;
 use tidegate_sim::time::Span;
 
@@ -88,6 +90,63 @@ fn engine() -> impl Strategy<Value = LlmEngine> {
     )
 }
 
+/// What stands between a request and the replicas.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    permits: Option<u32>,
+    deadline_ms: Option<u64>,
+    in_flight: Option<u64>,
+    /// Output tokens in a window of a second: reserved, then settled.
+    tokens: Option<u64>,
+    requests: Option<u64>,
+    overhead_ms: Option<u64>,
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let permits = prop::option::weighted(0.3, 1u32..6);
+    let deadline_ms = prop::option::weighted(0.3, 1u64..2_000);
+    let in_flight = prop::option::weighted(0.2, 1u64..12);
+    let tokens = prop::option::weighted(0.2, 20u64..400);
+    let requests = prop::option::weighted(0.2, 1u64..20);
+    let overhead_ms = prop::option::weighted(0.3, 0u64..40);
+    (permits, deadline_ms, in_flight, tokens, requests, overhead_ms).prop_map(
+        |(permits, deadline_ms, in_flight, tokens, requests, overhead_ms)| Rules {
+            permits,
+            deadline_ms,
+            in_flight,
+            tokens,
+            requests,
+            overhead_ms,
+        },
+    )
+}
+
+fn policy(rules: &Rules) -> Policy {
+    let rate = |limit: u64, unit: Unit, algorithm| Mechanism::Rate {
+        limit: Some(limit),
+        most: limit,
+        window: Span::from_secs(1),
+        algorithm,
+        burst: limit,
+        unit,
+        default_reservation: 50,
+        counts_refused: false,
+    };
+    let mechanisms = [
+        rules.requests.map(|limit| rate(limit, Unit::Requests, Algorithm::TokenBucket)),
+        rules.tokens.map(|limit| rate(limit, Unit::OutputTokens, Algorithm::SlidingLog)),
+        rules.in_flight.map(|limit| Mechanism::Concurrency { limit: Some(limit) }),
+        rules.deadline_ms.map(|most| Mechanism::Deadline { at_most: Span::from_millis(most) }),
+        rules.overhead_ms.map(|below| Mechanism::Overhead { below: Span::from_millis(below) }),
+    ];
+    let mut meters = 0..;
+    let limits = mechanisms.into_iter().flatten().map(|mechanism| {
+        let meter = mechanism.is_metered().then(|| meters.next().unwrap());
+        limit(mechanism.name(), mechanism, meter)
+    });
+    Policy { limits: limits.collect(), ..Policy::default() }
+}
+
 #[derive(Clone, Debug)]
 struct Ask {
     gap_ms: u64,
@@ -147,11 +206,30 @@ fn case() -> impl Strategy<Value = Case> {
     ]);
     let queue = (prop::option::of(0u32..6), prop::option::of(0u64..900), any::<bool>());
     let asks = prop::collection::vec(prop::collection::vec(ask(), 0..40), 1..3);
-    (engine(), 1u16..4, route, prop::option::weighted(0.5, 1u32..8), queue, asks, any::<bool>(), 0u64..3)
+    (
+        engine(),
+        1u16..4,
+        route,
+        prop::option::weighted(0.5, 1u32..8),
+        queue,
+        asks,
+        (any::<bool>(), rules()),
+        0u64..3,
+    )
         .prop_map(
-            |(engine, replicas, route, outstanding, (most, wait, by_priority), asks, cut, network_ms)| {
+            |(
+                engine,
+                replicas,
+                route,
+                outstanding,
+                (most, wait, by_priority),
+                asks,
+                (cut, rules),
+                network_ms,
+            )| {
                 let mut pool = llm_pool("pool", replicas, route, engine);
                 pool.outstanding = outstanding;
+                pool.permits = rules.permits.map(|most| Permits { most, reason: QUEUE_FULL });
                 pool.queue = Queue {
                     most,
                     wait: wait.map(Span::from_millis),
@@ -161,6 +239,7 @@ fn case() -> impl Strategy<Value = Case> {
                 let mut arrivals = Vec::new();
                 for (id, asks) in asks.iter().enumerate() {
                     let mut source = workload(&format!("workload-{id}"), 0, id);
+                    source.sender.candidates = vec![(0, 0)];
                     source.network = Span::from_millis(2 * network_ms);
                     workloads.push(source);
                     let mut at = 0;
@@ -172,6 +251,10 @@ fn case() -> impl Strategy<Value = Case> {
                                 let mut request =
                                     arrival(id as u16, index as u64, at, ask.prompt, ask.output);
                                 request.draw.patience = ask.patience_ms.map(Span::from_millis);
+                                // Equal for some, so that they are ready in one instant.
+                                let most = rules.overhead_ms.unwrap_or(0);
+                                request.draw.overhead =
+                                    Span::from_millis(most * u64::from(ask.identity % 3) / 2);
                                 identify(&mut request, ask.identity);
                                 request
                             })
@@ -180,6 +263,7 @@ fn case() -> impl Strategy<Value = Case> {
                 }
                 let mut scenario = scenario(Span::from_millis(3_300), vec![pool], workloads);
                 scenario.end = if cut { End::Cut } else { End::Drain };
+                scenario.policy = policy(&rules);
                 scenario.bin = Span::from_millis(250);
                 Case { scenario, arrivals }
             },
@@ -222,7 +306,7 @@ fn the_random_cases_reach_preemption_prefix_hits_cancellation_refusal_and_long_r
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut preempted, mut cached, mut skipped, mut outcomes) = (0, 0, 0, [0u64; Outcome::ALL.len()]);
-    for _ in 0..300 {
+    for _ in 0..450 {
         let case = case().new_tree(&mut runner).unwrap().current();
         let (totals, all) = run(&case.scenario, case.arrivals.clone(), Mode::Fast);
         preempted += all.finished.iter().filter(|done| done.preemptions > 0).count();
@@ -242,6 +326,7 @@ fn the_random_cases_reach_preemption_prefix_hits_cancellation_refusal_and_long_r
         Outcome::Expired,
         Outcome::Queued,
         Outcome::Running,
+        Outcome::Failed,
     ] {
         assert!(outcomes[outcome as usize] > 50, "{outcome:?}: {outcomes:?}");
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use tidegate_sim::dist::Dist;
 use tidegate_sim::engine::{Feed, Mode, Totals, simulate};
+use tidegate_sim::limits::Usage;
 use tidegate_sim::observe::{GapRun, Observer, PoolSample, StepRun};
+use tidegate_sim::profile::{Answer, Key, Limit, Mechanism, Provenance, Source, Stage, Verb};
 use tidegate_sim::replica::step_time::{LawBounds, LinearCoefficients, StepLaw};
 use tidegate_sim::request::{Arrival, Finished, Prefix, RequestDraw, RequestHead};
 use tidegate_sim::scenario::*;
@@ -81,6 +83,31 @@ pub fn llm_pool(name: &str, replicas: u16, route: Route, engine: LlmEngine) -> P
     }
 }
 
+/// A limit on every request, counted by one counter.
+pub fn limit(name: &str, mechanism: Mechanism, meter: Option<u16>) -> Limit {
+    Limit {
+        name: name.into(),
+        row: name.into(),
+        stage: Stage::Workspace,
+        on: vec![Verb::Inference],
+        when: Vec::new(),
+        mechanism,
+        per: vec![(Key::Account, 1)],
+        keys: 1,
+        meter,
+        answer: Answer {
+            status: 429,
+            code: "limited".into(),
+            message: String::new(),
+            provenance: Provenance::Choice,
+            announces_retry: true,
+            retryable: true,
+        },
+        provenance: Provenance::Choice,
+        source: Source::Profile,
+    }
+}
+
 pub fn workload(name: &str, pool: u16, tier: usize) -> Workload {
     Workload {
         name: name.into(),
@@ -138,6 +165,9 @@ pub struct Everything {
     pub tokens: std::collections::BTreeMap<(u16, Time), u64>,
     pub first_tokens: Vec<(Time, u16, Span)>,
     pub samples: Vec<(Time, u16, PoolSample)>,
+    pub admitted: Vec<(Time, u16, u64)>,
+    pub violated: Vec<(Time, usize, u64)>,
+    pub metered: Vec<(usize, Usage)>,
     pub busy: Vec<Span>,
     pub steps: u64,
     pub prefill_tokens: u64,
@@ -174,6 +204,15 @@ impl Observer for Everything {
     fn finished(&mut self, done: &Finished) {
         assert_eq!(done.budget().total(), done.e2e());
         self.finished.push(*done);
+    }
+    fn admitted(&mut self, now: Time, head: &RequestHead) {
+        self.admitted.push((now, head.workload, head.index));
+    }
+    fn violated(&mut self, now: Time, limit: usize, head: &RequestHead) {
+        self.violated.push((now, limit, head.index));
+    }
+    fn metered(&mut self, limit: usize, usage: &Usage) {
+        self.metered.push((limit, *usage));
     }
     fn sampled(&mut self, now: Time, pool: u16, sample: &PoolSample) {
         self.samples.push((now, pool, *sample));

@@ -32,6 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "replica", "slots", "observe",
         ],
     ),
+    ("forecast", &["time", "limits", "profile", "scenario", "control", "gateway"]),
     ("results", &["time", "rng", "request", "scenario", "observe"]),
     ("experiment", &["time", "rng", "request", "scenario", "workload", "engine", "observe", "results"]),
     ("report", &["time", "request", "scenario", "observe", "results"]),

@@ -9,7 +9,11 @@
 //! | [`Class::Boundary`] | a timeline bin, the warm-up or the horizon ends | it closes what came before |
 //! | [`Class::StepEnd`] | a replica's step (or run of steps) ends | a completion beats a time-out at the same instant |
 //! | [`Class::ServiceEnd`] | a server of a `slots` replica is done | likewise |
+//! | [`Class::Deadline`] | an execution limit is reached | an execution of exactly that length is complete |
 //! | [`Class::Expiry`] | a wait in the gateway's queue, or a client's patience, runs out | what expires makes room for what arrives |
+//! | [`Class::Readiness`] | what an operation created or changed serves | an operation finds it ready |
+//! | [`Class::Operation`] | something is done on the control plane | what it changes is in force for what arrives |
+//! | [`Class::Ready`] | the service's overhead on a request is over | it came before what arrives now |
 //! | [`Class::Arrival`] | a request reaches the gateway | |
 //!
 //! The ends of steps are not in the queue of events but in [`super::ends::StepEnds`], which keeps one per replica;
@@ -30,10 +34,18 @@ pub enum Class {
     StepEnd = 1,
     /// A server is done. Entity: replica.
     ServiceEnd = 2,
+    /// An execution has reached its limit. Entity: workload.
+    Deadline = 3,
     /// A wait or a client's patience runs out. Entity: workload.
-    Expiry = 3,
+    Expiry = 4,
+    /// What an operation created or changed serves. Entity: endpoint.
+    Readiness = 5,
+    /// An operation on the control plane. Entity: operation.
+    Operation = 6,
+    /// The overhead on a request is over. Entity: workload.
+    Ready = 7,
     /// A request reaches the gateway. Entity: workload.
-    Arrival = 4,
+    Arrival = 8,
 }
 
 /// An event: 24 bytes, `Copy`.
@@ -67,7 +79,11 @@ impl Event {
             0 => Class::Boundary,
             1 => Class::StepEnd,
             2 => Class::ServiceEnd,
-            3 => Class::Expiry,
+            3 => Class::Deadline,
+            4 => Class::Expiry,
+            5 => Class::Readiness,
+            6 => Class::Operation,
+            7 => Class::Ready,
             _ => Class::Arrival,
         }
     }
@@ -103,7 +119,17 @@ mod tests {
 
     #[test]
     fn each_class_beats_the_next_at_the_same_instant() {
-        let classes = [Class::Boundary, Class::StepEnd, Class::ServiceEnd, Class::Expiry, Class::Arrival];
+        let classes = [
+            Class::Boundary,
+            Class::StepEnd,
+            Class::ServiceEnd,
+            Class::Deadline,
+            Class::Expiry,
+            Class::Readiness,
+            Class::Operation,
+            Class::Ready,
+            Class::Arrival,
+        ];
         for pair in classes.windows(2) {
             let first = Event::new(Time::from_nanos(5), pair[0], 900, u32::MAX, 0, 0);
             let second = Event::new(Time::from_nanos(5), pair[1], 0, 0, 0, 0);

@@ -5,6 +5,7 @@
 
 pub mod ends;
 pub mod event;
+mod operations;
 pub mod queue;
 pub mod simulation;
 mod station;

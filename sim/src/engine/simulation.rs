@@ -5,13 +5,16 @@ use super::event::{Class, Event};
 use super::queue::EventQueue;
 use super::station::{PoolState, Station, Worker, build};
 use super::{Feed, Totals};
+use crate::control::ControlPlane;
 use crate::gateway;
+use crate::gateway::admission::Admission;
+use crate::limits::Meters;
 use crate::observe::{Observer, PoolSample};
 use crate::replica::{Delivered, Departures, Stepper};
-use crate::request::{Arrival, CONTEXT_LENGTH, Outcome, QUEUE_FULL, Refusal};
-use crate::scenario::{End, Scenario};
+use crate::request::{Arrival, CONTEXT_LENGTH, Outcome, Refusal, RequestHead};
+use crate::scenario::{End, Pool, Scenario};
 use crate::slots::Started;
-use crate::table::{Place, SlotId, Table};
+use crate::table::{NEVER, Place, SlotId, Table};
 use crate::time::{Span, Time};
 use std::ops::ControlFlow;
 
@@ -21,13 +24,13 @@ const WATCH_EVERY: u64 = 1 << 14;
 /// A scenario in motion.
 #[derive(Debug)]
 pub struct Simulation<'s, F, S> {
-    scenario: &'s Scenario,
+    pub(super) scenario: &'s Scenario,
     feeds: Vec<F>,
-    now: Time,
-    events: EventQueue,
+    pub(super) now: Time,
+    pub(super) events: EventQueue,
     ends: StepEnds,
     table: Table,
-    pools: Vec<PoolState>,
+    pub(super) pools: Vec<PoolState>,
     stations: Vec<Station<S>>,
     /// Requests on their way to the gateway: the next of each feed, then follow-ups in reused places.
     coming: Vec<Option<Arrival>>,
@@ -36,6 +39,11 @@ pub struct Simulation<'s, F, S> {
     /// Replicas that begin a step when no event is left at this instant.
     to_begin: Vec<u32>,
     departures: Departures,
+    /// Requests that a step has just begun to work on.
+    started: Vec<SlotId>,
+    pub(super) meters: Meters,
+    pub(super) admission: Admission,
+    pub(super) control: ControlPlane<'s>,
     totals: Totals,
     cut: bool,
 }
@@ -44,11 +52,18 @@ pub struct Simulation<'s, F, S> {
 const WAIT: u32 = 0;
 const PATIENCE: u32 = 1;
 
+fn deadline(table: &Table, id: SlotId, at: Time) -> Event {
+    let head = table.head(id);
+    Event::new(at, Class::Deadline, head.workload.into(), head.index as u32, id, table[id].generation)
+}
+
 impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
     /// A scenario at its start. `skip` allows replicas to run many steps as one event.
     pub fn new(scenario: &'s Scenario, feeds: Vec<F>, seed: u64, skip: bool) -> Self {
         assert_eq!(feeds.len(), scenario.workloads.len(), "one feed per workload");
         let (pools, stations) = build(scenario, seed, skip);
+        let mut meters = gateway::admission::meters(&scenario.policy.limits);
+        let control = ControlPlane::new(scenario, &mut meters);
         let mut simulation = Simulation {
             scenario,
             now: Time::ZERO,
@@ -62,13 +77,19 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             coming_count: 0,
             to_begin: Vec::new(),
             departures: Departures::default(),
+            started: Vec::new(),
+            meters,
+            admission: Admission::new(scenario.workloads.len()),
+            control,
             totals: Totals::default(),
             cut: false,
             feeds,
         };
         for workload in 0..simulation.feeds.len() {
+            simulation.classify(workload);
             simulation.pull(workload);
         }
+        simulation.schedule_operations();
         simulation.schedule_boundary();
         simulation
     }
@@ -129,7 +150,11 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         match event.class() {
             Class::Arrival => self.arrive(event.target, observer),
             Class::ServiceEnd => self.end_service(&event, observer),
+            Class::Deadline => self.reach_deadline(&event, observer),
             Class::Expiry => self.expire(&event, observer),
+            Class::Readiness => self.become_ready(&event),
+            Class::Operation => self.operate(&event, observer),
+            Class::Ready => self.overhead_is_over(&event, observer),
             Class::Boundary => self.cross_boundary(observer),
             Class::StepEnd => unreachable!("the ends of steps are kept apart"),
         }
@@ -194,33 +219,67 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         self.offer(arrival, observer);
     }
 
-    /// A request is at the gateway: admission, then a replica or the queue.
+    /// A request is at the gateway: limits, the service's overhead, then a replica or the queue.
     #[inline]
     fn offer(&mut self, arrival: Arrival, observer: &mut impl Observer) {
         let Arrival { head, draw, chain, .. } = arrival;
-        let workload = &self.scenario.workloads[usize::from(head.workload)];
-        let pool = &self.scenario.pools[usize::from(workload.pool)];
         observer.offered(self.now, &head);
         self.totals.offered += 1;
-        let id = self.table.insert(&head, chain, self.now, workload.pool);
-        if !gateway::fits(&head, pool) {
+        let number = self.admission.current(head.workload);
+        let pool_index = self.admission.class(number).pool;
+        let pool = &self.scenario.pools[usize::from(pool_index)];
+        let id = self.table.insert(&head, chain, self.now, pool_index);
+        self.table[id].class = number;
+        if let Err(refusal) = self.let_in(id, number, &head, pool) {
             self.table[id].output = draw.output_tokens.max(1);
-            self.conclude(id, Outcome::Refused, Some(Refusal::plain(CONTEXT_LENGTH)), observer);
+            self.conclude(id, Outcome::Refused, Some(refusal), observer);
             return self.table.release(id);
         }
+        observer.admitted(self.now, &head);
         self.table[id].output = gateway::clip_output(&head, draw.output_tokens, pool);
         self.table[id].service = draw.service;
+        self.table[id].holds = true;
         if let Some(patience) = draw.patience {
             self.set_timer(id, &head, PATIENCE, patience);
         }
-        self.admit(id, observer);
+        for &(limit, below) in &self.admission.class(number).overheads {
+            if draw.overhead >= below {
+                observer.violated(self.now, limit, &head);
+            }
+        }
+        if draw.overhead.is_zero() {
+            return self.admit(id, observer);
+        }
+        let slot = &mut self.table[id];
+        slot.place = Place::Overhead;
+        slot.ready = self.now + draw.overhead;
+        let (at, epoch) = (slot.ready, slot.generation);
+        self.events.push(Event::new(at, Class::Ready, head.workload.into(), head.index as u32, id, epoch));
+    }
+
+    /// Asks what keeps no count, then whether the request can be served at all, then what counts.
+    #[inline]
+    fn let_in(&mut self, id: SlotId, number: u16, head: &RequestHead, pool: &Pool) -> Result<(), Refusal> {
+        self.admission.screen(number, head)?;
+        if !gateway::fits(head, pool) {
+            return Err(Refusal::plain(CONTEXT_LENGTH));
+        }
+        self.admission.admit(self.now, id, number, head, &mut self.meters)
+    }
+
+    fn overhead_is_over(&mut self, event: &Event, observer: &mut impl Observer) {
+        // A client that gave up meanwhile has freed the slot.
+        if self.table[event.target].generation == event.epoch {
+            self.admit(event.target, observer);
+        }
     }
 
     #[inline]
     fn admit(&mut self, id: SlotId, observer: &mut impl Observer) {
         let pool_index = usize::from(self.table[id].pool);
         let pool = &mut self.pools[pool_index];
-        if pool.queue.is_empty() {
+        pool.permits.offered += 1;
+        if pool.queue.is_empty() && pool.permits.available() {
             let picked = pool.router.pick(&pool.view, self.table.head(id), self.table.chain(id));
             if let Some(replica) = picked {
                 return self.dispatch(id, pool_index, replica, observer);
@@ -229,7 +288,9 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         let priority = self.priority(id);
         let pool = &mut self.pools[pool_index];
         if !pool.queue.push(&mut self.table, id, priority) {
-            self.conclude(id, Outcome::Refused, Some(Refusal::plain(QUEUE_FULL)), observer);
+            let (limit, current) = (pool.permits.most.into(), pool.permits.used.into());
+            let refusal = Refusal { limit, current, ..Refusal::plain(pool.permits.reason) };
+            self.conclude(id, Outcome::Refused, Some(refusal), observer);
             return self.table.release(id);
         }
         if let Some(wait) = pool.queue.rule().wait {
@@ -257,6 +318,8 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         let slot = &mut self.table[id];
         slot.dispatched = self.now;
         slot.replica = replica;
+        self.pools[pool].permits.admitted += 1;
+        self.pools[pool].permits.take(self.now);
         observer.dispatched(self.now, self.table.head(id), pool as u16, replica);
         let station = self.pools[pool].first + usize::from(replica);
         match &mut self.stations[station].worker {
@@ -299,8 +362,11 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             let Worker::Llm(worker) = &mut state.worker else {
                 unreachable!("only `llm` replicas have steps")
             };
-            if let Some(end) = worker.begin(&mut self.table, self.now) {
+            if let Some(end) = worker.begin(&mut self.table, self.now, &mut self.started) {
                 self.ends.set(station as usize, end);
+            }
+            while let Some(id) = self.started.pop() {
+                self.set_deadline(id);
             }
             self.refresh(station as usize);
         }
@@ -353,6 +419,11 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         let Worker::Slots(worker) = &mut self.stations[station].worker else { return };
         while let Some(Started { id, end, counter }) = worker.start(&mut self.table, self.now, observer) {
             let epoch = self.table[id].generation;
+            // (Borrowed from the worker, so not through `set_deadline`.)
+            if let Some((most, _)) = self.admission.class(self.table[id].class).deadline {
+                let event = deadline(&self.table, id, self.now.saturating_add(most));
+                self.events.push(event);
+            }
             self.events.push(Event::new(end, Class::ServiceEnd, station as u32, counter, id, epoch));
         }
     }
@@ -380,6 +451,9 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
     fn poll(&mut self, pool: usize, observer: &mut impl Observer) {
         while let Some(id) = self.pools[pool].queue.first() {
             let state = &mut self.pools[pool];
+            if !state.permits.available() {
+                return;
+            }
             let picked = state.router.pick(&state.view, self.table.head(id), self.table.chain(id));
             let Some(replica) = picked else { return };
             state.queue.pop(&mut self.table);
@@ -403,7 +477,30 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             }
             return;
         }
-        self.withdraw(id, Outcome::TimedOut, observer);
+        self.withdraw(id, Outcome::TimedOut, None, observer);
+    }
+
+    /// Sets the timer of the execution limit of a request that has just been scheduled for the first time.
+    #[inline]
+    fn set_deadline(&mut self, id: SlotId) {
+        if let Some((most, _)) = self.admission.class(self.table[id].class).deadline {
+            let event = deadline(&self.table, id, self.now.saturating_add(most));
+            self.events.push(event);
+        }
+    }
+
+    /// An execution that is not complete when its limit is reached is cancelled: its permit is free at once, what a
+    /// step in flight holds at the end of that step.
+    fn reach_deadline(&mut self, event: &Event, observer: &mut impl Observer) {
+        let id = event.target;
+        let slot = &self.table[id];
+        if slot.generation != event.epoch || slot.place == Place::Ghost {
+            return;
+        }
+        let (most, reason) = self.admission.class(slot.class).deadline.expect("its timer was set");
+        let (limit, current) = (most.as_nanos(), (self.now - slot.scheduled).as_nanos());
+        let refusal = Refusal { limit, current, ..Refusal::plain(reason) };
+        self.withdraw(id, Outcome::Failed, Some(refusal), observer);
     }
 
     fn leave_queue(&mut self, id: SlotId) {
@@ -412,17 +509,25 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         self.pools[pool].queue.remove(&mut self.table, id, priority);
     }
 
-    /// Takes a request away, wherever it is, because its client has gone.
-    fn withdraw(&mut self, id: SlotId, outcome: Outcome, observer: &mut impl Observer) {
+    /// Takes a request away, wherever it is, because its client has gone or its time is up.
+    fn withdraw(
+        &mut self,
+        id: SlotId,
+        outcome: Outcome,
+        refusal: Option<Refusal>,
+        observer: &mut impl Observer,
+    ) {
         let pool = usize::from(self.table[id].pool);
-        if self.table[id].place == Place::Gateway {
-            self.leave_queue(id);
-            self.conclude(id, outcome, None, observer);
+        if matches!(self.table[id].place, Place::Gateway | Place::Overhead) {
+            if self.table[id].place == Place::Gateway {
+                self.leave_queue(id);
+            }
+            self.conclude(id, outcome, refusal, observer);
             return self.table.release(id);
         }
         let station = self.pools[pool].first + usize::from(self.table[id].replica);
         self.catch_up(station, observer);
-        self.note_delivered(station, id, outcome, observer);
+        self.note_delivered(station, id, outcome, refusal, observer);
         let now = self.now;
         let gone = match &mut self.stations[station].worker {
             Worker::Llm(worker) => worker.cancel(&mut self.table, id),
@@ -440,14 +545,21 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
     }
 
     /// Concludes a request that leaves a replica before its last token, with what its client has received.
-    fn note_delivered(&mut self, station: usize, id: SlotId, outcome: Outcome, observer: &mut impl Observer) {
+    fn note_delivered(
+        &mut self,
+        station: usize,
+        id: SlotId,
+        outcome: Outcome,
+        refusal: Option<Refusal>,
+        observer: &mut impl Observer,
+    ) {
         let delivered = match &self.stations[station].worker {
             Worker::Llm(worker) => worker.delivered(&self.table, id),
             Worker::Slots(_) => Delivered { tokens: 0, last: crate::table::NEVER },
         };
         let kept = (self.table[id].generated, self.table[id].last_token);
         (self.table[id].generated, self.table[id].last_token) = (delivered.tokens, delivered.last);
-        self.conclude(id, outcome, None, observer);
+        self.conclude(id, outcome, refusal, observer);
         (self.table[id].generated, self.table[id].last_token) = kept;
     }
 
@@ -464,6 +576,13 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         let done = self.table.finished(id, self.now, outcome, refusal, network);
         debug_assert_eq!(done.budget().total(), done.e2e(), "the latency budget must sum to E2E: {done:?}");
         observer.finished(&done);
+        let slot = &self.table[id];
+        if slot.dispatched != NEVER {
+            self.pools[usize::from(slot.pool)].permits.give_back(self.now);
+        }
+        if slot.holds {
+            self.admission.over(self.now, id, slot.class, &done.head, done.generated, &mut self.meters);
+        }
         self.totals.outcomes[outcome as usize] += 1;
         if self.cut {
             return;
@@ -543,12 +662,12 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         for id in ids {
             match self.table[id].place {
                 Place::Ghost => {}
-                Place::Gateway => self.conclude(id, Outcome::Queued, None, observer),
+                Place::Gateway | Place::Overhead => self.conclude(id, Outcome::Queued, None, observer),
                 place => {
                     let pool = usize::from(self.table[id].pool);
                     let station = self.pools[pool].first + usize::from(self.table[id].replica);
                     let outcome = if place == Place::Waiting { Outcome::Queued } else { Outcome::Running };
-                    self.note_delivered(station, id, outcome, observer);
+                    self.note_delivered(station, id, outcome, None, observer);
                 }
             }
             self.table.release(id);
@@ -561,6 +680,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             self.sample(observer);
         }
         self.totals.ended = self.now;
+        self.tell_usage(observer);
         let steps = self.stations.iter().map(|station| match &station.worker {
             Worker::Llm(worker) => worker.steps(),
             Worker::Slots(_) => 0,

@@ -2,9 +2,12 @@
 
 use crate::gateway::queue::GatewayQueue;
 use crate::gateway::router::{Router, View};
+use crate::limits::Usage;
 use crate::replica::{Site, Stepper};
-use crate::scenario::{Engine, Scenario};
+use crate::request::{BUILT_IN, PoolId, QUEUE_FULL};
+use crate::scenario::{Engine, Permits, Scenario, Workload};
 use crate::slots::SlotsReplica;
+use crate::time::{Span, Time};
 
 /// A replica with what the hub keeps about it.
 #[derive(Debug)]
@@ -43,6 +46,81 @@ pub(super) struct PoolState {
     pub(super) first: usize,
     pub(super) kv_blocks: u64,
     pub(super) slots: u64,
+    pub(super) permits: PermitsState,
+}
+
+/// Provisioned concurrency of a pool, in use.
+#[derive(Debug)]
+pub(super) struct PermitsState {
+    pub(super) most: u32,
+    /// Reason of a refusal when the queue behind them is full.
+    pub(super) reason: u16,
+    pub(super) used: u32,
+    peak: u32,
+    /// Since when all have been in use.
+    full_since: Time,
+    full: Span,
+    pub(super) offered: u64,
+    pub(super) admitted: u64,
+}
+
+impl PermitsState {
+    fn new(permits: Option<Permits>) -> Self {
+        let Permits { most, reason } = permits.unwrap_or(Permits { most: u32::MAX, reason: QUEUE_FULL });
+        let (full_since, full) = (Time::ZERO, Span::ZERO);
+        PermitsState { most, reason, used: 0, peak: 0, full_since, full, offered: 0, admitted: 0 }
+    }
+
+    #[inline]
+    pub(super) fn available(&self) -> bool {
+        self.used < self.most
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self, now: Time) {
+        self.used += 1;
+        self.peak = self.peak.max(self.used);
+        if self.used == self.most {
+            self.full_since = now;
+        }
+    }
+
+    #[inline]
+    pub(super) fn give_back(&mut self, now: Time) {
+        if self.used == self.most {
+            self.full += now - self.full_since;
+        }
+        self.used -= 1;
+    }
+
+    /// What the limit behind them saw until `now`; `None` when there is none.
+    pub(super) fn usage(&self, now: Time) -> Option<(usize, Usage)> {
+        let still = if self.used == self.most { now - self.full_since } else { Span::ZERO };
+        let limit = usize::from(self.reason).checked_sub(BUILT_IN.len())?;
+        let usage = Usage {
+            offered: self.offered,
+            admitted: self.admitted,
+            peak: self.peak.into(),
+            peak_limit: self.most.into(),
+            blocked: (self.full + still).as_nanos().into(),
+            keys: 1,
+            ..Usage::default()
+        };
+        Some((limit, usage))
+    }
+}
+
+/// Every pool that can ever serve a workload: those of its candidates, and those that an update of its endpoint brings.
+fn pools_of(scenario: &Scenario, workload: &Workload) -> Vec<PoolId> {
+    let mut pools = vec![workload.pool];
+    pools.extend(workload.sender.candidates.iter().map(|(_, pool)| *pool));
+    let updates = scenario.policy.operations.iter().filter(|operation| {
+        workload.sender.endpoint.is_some() && operation.endpoint == workload.sender.endpoint
+    });
+    for to in updates.filter_map(|operation| operation.to) {
+        pools.extend(&scenario.policy.endpoints[to].pools);
+    }
+    pools
 }
 
 /// The pools and replicas of a scenario, idle.
@@ -54,8 +132,10 @@ pub(super) fn build<S: Stepper>(
     let mut pools = Vec::new();
     let mut stations = Vec::new();
     for (index, pool) in scenario.pools.iter().enumerate() {
-        let users =
-            scenario.workloads.iter().enumerate().filter(|(_, workload)| usize::from(workload.pool) == index);
+        let users = scenario.workloads.iter().enumerate().filter(|(_, workload)| {
+            let pools = pools_of(scenario, workload);
+            pools.contains(&(index as u16))
+        });
         let workloads: Vec<u16> = users.clone().map(|(id, _)| id as u16).collect();
         let priorities = users.map(|(_, workload)| scenario.tiers[workload.tier].priority);
         let replicas = u64::from(pool.replicas);
@@ -70,6 +150,7 @@ pub(super) fn build<S: Stepper>(
             first: stations.len(),
             kv_blocks: kv_blocks * replicas,
             slots: slots * replicas,
+            permits: PermitsState::new(pool.permits),
         });
         for replica in 0..pool.replicas {
             let site = Site { pool: index as u16, replica, workloads: workloads.clone() };

@@ -3,6 +3,7 @@
 //! It sees [`RequestHead`]s and loads, never what a model will say. It schedules nothing and calls no replica: the
 //! hub asks, and acts on the answer.
 
+pub mod admission;
 pub mod queue;
 pub mod router;
 

@@ -62,8 +62,9 @@ pub trait Stepper {
     /// What the client of a request has received by now.
     fn delivered(&self, table: &Table, id: SlotId) -> Delivered;
 
-    /// Starts the next step, or run of steps; returns its end, or `None` when there is nothing to do.
-    fn begin(&mut self, table: &mut Table, now: Time) -> Option<Time>;
+    /// Starts the next step, or run of steps; returns its end, or `None` when there is nothing to do. Adds to `started`
+    /// the requests that are in a step for the first time.
+    fn begin(&mut self, table: &mut Table, now: Time, started: &mut Vec<SlotId>) -> Option<Time>;
 
     /// Shortens the run in flight to the step in flight at `now` (the first that ends at or after it); returns the
     /// new end when it changed.

@@ -224,7 +224,7 @@ impl NaiveReplica {
     }
 
     /// Step 2: admissions.
-    fn admit(&mut self, table: &mut Table, now: Time, budget: &mut u32) {
+    fn admit(&mut self, table: &mut Table, now: Time, budget: &mut u32, started: &mut Vec<SlotId>) {
         let mut admitted = 0;
         while (self.batch.len() as u32) < self.batching.sequences {
             let Some(&id) = self.waiting.front() else { break };
@@ -259,6 +259,7 @@ impl NaiveReplica {
             slot.admitted = self.admissions;
             if slot.scheduled == NEVER {
                 slot.scheduled = now;
+                started.push(id);
                 slot.cached = computed;
             }
             self.admissions = self.admissions.wrapping_add(1);
@@ -387,17 +388,17 @@ impl Stepper for NaiveReplica {
         Delivered { tokens: table[id].generated, last: table[id].last_token }
     }
 
-    fn begin(&mut self, table: &mut Table, now: Time) -> Option<Time> {
+    fn begin(&mut self, table: &mut Table, now: Time, started: &mut Vec<SlotId>) -> Option<Time> {
         let mut budget = self.batching.tokens;
         match self.batching.policy {
             BatchPolicy::Chunked => {
                 if !self.serve_batch(table, now, &mut budget) {
-                    self.admit(table, now, &mut budget);
+                    self.admit(table, now, &mut budget, started);
                 }
             }
             BatchPolicy::Whole | BatchPolicy::Static => {
                 if self.batching.policy == BatchPolicy::Whole || self.batch.is_empty() {
-                    self.admit(table, now, &mut budget);
+                    self.admit(table, now, &mut budget, started);
                 }
                 if self.batch.iter().all(|member| member.work == Work::Nothing) {
                     self.serve_batch(table, now, &mut budget);

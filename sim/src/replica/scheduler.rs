@@ -263,7 +263,14 @@ impl Replica {
     }
 
     /// Admits from the waiting line while sequences, KV blocks and `budget` prompt tokens last.
-    fn admit(&mut self, table: &mut Table, now: Time, budget: &mut u32, shape: &mut StepShape) {
+    fn admit(
+        &mut self,
+        table: &mut Table,
+        now: Time,
+        budget: &mut u32,
+        shape: &mut StepShape,
+        started: &mut Vec<SlotId>,
+    ) {
         while self.running < self.batching.sequences {
             let Some(id) = self.waiting.first() else { break };
             let hit = self.kv.lookup(table, id);
@@ -290,6 +297,7 @@ impl Replica {
             slot.admitted = admitted;
             if slot.scheduled == NEVER {
                 slot.scheduled = now;
+                started.push(id);
                 slot.cached = cached;
             }
             self.order.push((id, admitted));
@@ -563,7 +571,7 @@ impl Stepper for Replica {
         }
     }
 
-    fn begin(&mut self, table: &mut Table, now: Time) -> Option<Time> {
+    fn begin(&mut self, table: &mut Table, now: Time, started: &mut Vec<SlotId>) -> Option<Time> {
         debug_assert!(self.run.is_none() && self.ghosts.is_empty() && self.chunks.is_empty());
         let mut shape = StepShape::default();
         let mut preempted = false;
@@ -583,12 +591,12 @@ impl Stepper for Replica {
                     }
                 }
                 if !preempted && !self.waiting.is_empty() {
-                    self.admit(table, now, &mut budget, &mut shape);
+                    self.admit(table, now, &mut budget, &mut shape, started);
                 }
             }
             BatchPolicy::Whole | BatchPolicy::Static => {
                 if self.batching.policy == BatchPolicy::Whole || self.running == 0 {
-                    self.admit(table, now, &mut budget, &mut shape);
+                    self.admit(table, now, &mut budget, &mut shape, started);
                 }
                 if self.chunks.is_empty() {
                     preempted = self.claim_blocks(table, now);

@@ -1,0 +1,321 @@
+//! Admission: the limits that concern a request, asked in the documented order, all or none.
+//!
+//! Requests that limits cannot tell apart form a [`Class`]: what refuses all of them is known beforehand, what is
+//! counted is a list of claims with a stride for the tenant. Compiled once, and again when an operation changes what is
+//! known; a request costs O(claims) and allocates nothing.
+
+use crate::limits::{Claim, MeterSpec, Meters, RateSpec, Usage};
+use crate::profile::{Attr, Caller, Key, Limit, Mechanism, Range, Subject, Unit, Verb, concerns, judge};
+use crate::request::{PoolId, Refusal, RequestHead};
+use crate::scenario::policy::{Sender, reason_of};
+use crate::table::SlotId;
+use crate::time::{Span, Time};
+
+/// Requests that limits cannot tell apart but for their tenant and size.
+#[derive(Clone, Debug, Default)]
+pub struct Class {
+    /// The pool that serves them.
+    pub pool: PoolId,
+    /// What refuses every one of them, and the position of that limit.
+    refused: Option<(usize, Refusal)>,
+    /// Bounds on the body, by limit.
+    bodies: Vec<(usize, Range)>,
+    claims: Vec<Template>,
+    /// Longest execution, and the reason given when it is over.
+    pub deadline: Option<(Span, u16)>,
+    /// Bounds that the overhead must stay below, by limit.
+    pub overheads: Vec<(usize, Span)>,
+    /// Limits without a meter that concern them.
+    concerned: Vec<usize>,
+    offered: u64,
+    admitted: u64,
+}
+
+/// A claim on a meter, but for the tenant and the size.
+#[derive(Clone, Copy, Debug)]
+struct Template {
+    meter: u16,
+    reason: u16,
+    key: u32,
+    per_tenant: u32,
+    unit: Unit,
+    default_reservation: u64,
+    /// Units are held until the request is over.
+    held: bool,
+}
+
+impl Template {
+    #[inline]
+    fn key(&self, head: &RequestHead) -> u32 {
+        self.key + self.per_tenant * head.tenant
+    }
+
+    #[inline]
+    fn units(&self, head: &RequestHead) -> u64 {
+        let prompt = u64::from(head.prompt_tokens);
+        let output = || head.max_tokens.map_or(self.default_reservation, u64::from);
+        match self.unit {
+            Unit::Requests => 1,
+            Unit::InputTokens => prompt,
+            Unit::OutputTokens => output(),
+            Unit::Tokens => prompt + output(),
+            Unit::Bytes => head.body_bytes.map_or(0, u64::from),
+        }
+    }
+
+    /// Units that were really used, where that is known only at the end.
+    fn used(&self, head: &RequestHead, generated: u32) -> Option<u64> {
+        match self.unit {
+            Unit::OutputTokens => Some(generated.into()),
+            Unit::Tokens => Some(u64::from(head.prompt_tokens) + u64::from(generated)),
+            Unit::Requests | Unit::InputTokens | Unit::Bytes => None,
+        }
+    }
+}
+
+/// Units taken for a request on an estimate, to be settled when it is over.
+#[derive(Clone, Copy, Debug)]
+struct Reservation {
+    /// Index into the claims of its class.
+    template: usize,
+    entry: u64,
+    units: u64,
+}
+
+/// What admission asks of the requests of each workload.
+#[derive(Debug, Default)]
+pub struct Admission {
+    /// Every class there ever was: requests in flight keep theirs.
+    classes: Vec<Class>,
+    current: Vec<u16>,
+    scratch: Vec<Claim>,
+    /// By slot; emptied and reused, never shrunk.
+    reservations: Vec<Vec<Reservation>>,
+}
+
+/// The meters of `limits`, in their order.
+pub fn meters(limits: &[Limit]) -> Meters {
+    let metered = limits.iter().filter(|limit| limit.meter.is_some());
+    Meters::new(metered.map(|limit| (spec(&limit.mechanism), limit.keys)).collect())
+}
+
+fn spec(mechanism: &Mechanism) -> MeterSpec {
+    match *mechanism {
+        Mechanism::Rate { limit, most, window, algorithm, burst, unit, counts_refused, .. } => {
+            let weighted = unit != Unit::Requests;
+            MeterSpec::Rate(RateSpec { limit, most, window, algorithm, burst, weighted, counts_refused })
+        }
+        Mechanism::Concurrency { limit } | Mechanism::Quota { limit, .. } => MeterSpec::Held { limit },
+        _ => unreachable!("a {} limit has no meter", mechanism.name()),
+    }
+}
+
+/// A body limit is asked request by request; everything else that keeps no count is asked of the class.
+fn body_range(limit: &Limit) -> Option<Range> {
+    match limit.mechanism {
+        Mechanism::Size { attr: Attr::Body, range } => Some(range),
+        _ => None,
+    }
+}
+
+impl Class {
+    /// Requests that no limit concerns, served by `pool`.
+    pub fn unlimited(pool: PoolId) -> Self {
+        Class { pool, ..Class::default() }
+    }
+
+    /// Requests that are all refused, before any limit is asked.
+    pub fn refused(pool: PoolId, reason: u16) -> Self {
+        Class { pool, refused: Some((0, Refusal::plain(reason))), ..Class::default() }
+    }
+
+    /// The class of requests from `sender` of which `subject` is known, called by `caller` (its token and user those
+    /// of tenant 0).
+    pub fn compile(
+        limits: &[Limit],
+        subject: &Subject,
+        sender: &Sender,
+        caller: &Caller,
+        pool: PoolId,
+    ) -> Self {
+        let judged = judge(limits, Verb::Inference, subject);
+        let refused = judged.refused.map(|found| {
+            let (limit, current) = (found.bound, found.value);
+            let key = limits[found.limit].key(caller);
+            let reason = reason_of(found.limit);
+            (found.limit, Refusal { key, limit, current, ..Refusal::plain(reason) })
+        });
+        let mut class = Class { pool, refused, ..Class::default() };
+        for (index, limit) in limits.iter().enumerate() {
+            if !limit.mechanism.is_metered() && concerns(limit, Verb::Inference, subject) {
+                class.concerned.push(index);
+                class.bodies.extend(body_range(limit).map(|range| (index, range)));
+            }
+        }
+        for index in judged.dynamic {
+            class.ask(index, &limits[index], sender, caller);
+        }
+        class
+    }
+
+    fn ask(&mut self, index: usize, limit: &Limit, sender: &Sender, caller: &Caller) {
+        let reason = reason_of(index);
+        match limit.mechanism {
+            Mechanism::Deadline { at_most } => {
+                let shorter = self.deadline.is_none_or(|(so_far, _)| at_most < so_far);
+                if shorter {
+                    self.deadline = Some((at_most, reason));
+                }
+            }
+            Mechanism::Overhead { below } => self.overheads.push((index, below)),
+            Mechanism::Rate { .. } | Mechanism::Concurrency { .. } | Mechanism::Quota { .. } => {
+                let (unit, default_reservation) = match limit.mechanism {
+                    Mechanism::Rate { unit, default_reservation, .. } => (unit, default_reservation),
+                    _ => (Unit::Requests, 0),
+                };
+                let varies = |key: Key| match key {
+                    Key::Token => !sender.one_token,
+                    Key::User => !sender.one_user,
+                    Key::Account | Key::Endpoint | Key::Model => false,
+                };
+                self.claims.push(Template {
+                    meter: limit.meter.expect("a limit that counts has a meter"),
+                    reason,
+                    key: limit.key(caller),
+                    per_tenant: limit
+                        .per
+                        .iter()
+                        .filter(|(key, _)| varies(*key))
+                        .map(|(_, stride)| stride)
+                        .sum(),
+                    unit,
+                    default_reservation,
+                    held: !matches!(limit.mechanism, Mechanism::Rate { .. }),
+                });
+            }
+            // Permits belong to the pool's queue, gates and sizes were judged.
+            Mechanism::Permits { .. } | Mechanism::Size { .. } | Mechanism::Gate { .. } => {}
+        }
+    }
+}
+
+impl Admission {
+    /// Nobody is let in before [`Admission::classify`] was called for each workload.
+    pub fn new(workloads: usize) -> Self {
+        Admission { current: vec![u16::MAX; workloads], ..Admission::default() }
+    }
+
+    /// From now on requests of `workload` are of this class.
+    pub fn classify(&mut self, workload: usize, class: Class) {
+        self.current[workload] =
+            u16::try_from(self.classes.len()).expect("subjects change fewer than 65,536 times in a run");
+        self.classes.push(class);
+    }
+
+    /// Number of the class of requests of `workload` that arrive now.
+    #[inline]
+    pub fn current(&self, workload: u16) -> u16 {
+        self.current[usize::from(workload)]
+    }
+
+    /// A class.
+    #[inline]
+    pub fn class(&self, number: u16) -> &Class {
+        &self.classes[usize::from(number)]
+    }
+
+    /// What keeps no count: gates and sizes.
+    #[inline]
+    pub fn screen(&mut self, number: u16, head: &RequestHead) -> Result<(), Refusal> {
+        let class = &mut self.classes[usize::from(number)];
+        class.offered += 1;
+        let too_large = class.bodies.iter().find_map(|(index, range)| {
+            let bytes = u64::from(head.body_bytes?);
+            let limit = range.bound(bytes);
+            (!range.admits(bytes))
+                .then(|| (*index, Refusal { limit, current: bytes, ..Refusal::plain(reason_of(*index)) }))
+        });
+        let first = match (class.refused, too_large) {
+            (Some(gate), Some(body)) => Some(if body.0 < gate.0 { body } else { gate }),
+            (gate, body) => gate.or(body),
+        };
+        first.map_or(Ok(()), |(_, refusal)| Err(refusal))
+    }
+
+    /// What counts: takes the units of all claims or of none.
+    #[inline]
+    pub fn admit(
+        &mut self,
+        now: Time,
+        id: SlotId,
+        number: u16,
+        head: &RequestHead,
+        meters: &mut Meters,
+    ) -> Result<(), Refusal> {
+        let class = &mut self.classes[usize::from(number)];
+        if !class.claims.is_empty() {
+            self.scratch.clear();
+            self.scratch.extend(class.claims.iter().map(|template| Claim {
+                meter: template.meter,
+                key: template.key(head),
+                units: template.units(head),
+                entry: 0,
+            }));
+            if let Err(denied) = meters.admit(now, &mut self.scratch) {
+                let reason = class.claims[denied.claim].reason;
+                let key = self.scratch[denied.claim].key;
+                let retry_after = denied.retry_at.map(|at| at - now);
+                return Err(Refusal {
+                    reason,
+                    key,
+                    limit: denied.limit,
+                    current: denied.current,
+                    retry_after,
+                });
+            }
+            let reserved = class.claims.iter().zip(&self.scratch).enumerate();
+            for (template, (_, claim)) in
+                reserved.filter(|(_, (template, _))| template.used(head, 0).is_some())
+            {
+                if self.reservations.len() <= id as usize {
+                    self.reservations.resize_with(id as usize + 1, Vec::new);
+                }
+                let (entry, units) = (claim.entry, claim.units);
+                self.reservations[id as usize].push(Reservation { template, entry, units });
+            }
+        }
+        class.admitted += 1;
+        Ok(())
+    }
+
+    /// A request that was let in is over: gives back what it held, and settles what it had reserved.
+    #[inline]
+    pub fn over(
+        &mut self,
+        now: Time,
+        id: SlotId,
+        number: u16,
+        head: &RequestHead,
+        generated: u32,
+        meters: &mut Meters,
+    ) {
+        let claims = &self.classes[usize::from(number)].claims;
+        for template in claims.iter().filter(|template| template.held) {
+            meters.release(now, template.meter, template.key(head), 1);
+        }
+        let Some(reservations) = self.reservations.get_mut(id as usize) else { return };
+        for Reservation { template, entry, units } in reservations.drain(..) {
+            let template = &claims[template];
+            let used = template.used(head, generated).expect("only estimates are reserved");
+            meters.settle(now, template.meter, template.key(head), entry, units, used);
+        }
+    }
+
+    /// What the limits without a meter saw: those of [`Class::concerned`], by limit.
+    pub fn seen(&self) -> impl Iterator<Item = (usize, Usage)> + '_ {
+        self.classes.iter().flat_map(|class| {
+            let usage = Usage { offered: class.offered, admitted: class.admitted, ..Usage::default() };
+            class.concerned.iter().map(move |&limit| (limit, usage))
+        })
+    }
+}

@@ -6,6 +6,7 @@
 pub mod attr;
 pub mod judge;
 pub mod limit;
+mod text;
 
 pub use attr::{Attr, Condition, Subject};
 pub use judge::{Judgement, Refused, concerns, judge};

@@ -205,6 +205,35 @@ impl<T: Decode> Field for Entries<T> {
     }
 }
 
+/// A list that may be empty: what is known to be nothing is known.
+#[derive(Clone, Debug)]
+pub(super) struct List<T>(pub Vec<At<T>>);
+
+impl<T: Decode> Decode for List<T> {
+    fn decode(node: &Node, errors: &mut Errors) -> Option<Self> {
+        match &node.value {
+            super::document::Value::List(nodes) if nodes.is_empty() => Some(List(Vec::new())),
+            _ => Vec::decode(node, errors).map(List),
+        }
+    }
+    fn canonical(&self, out: &mut String) {
+        self.0.canonical(out);
+    }
+}
+
+impl<T: Decode> JsonSchema for List<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("ListOf{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let entry = generator.subschema_for::<T>();
+        schemars::json_schema!({ "type": "array", "items": entry })
+    }
+}
+
 /// A non-empty list.
 impl<T: Decode> Decode for Vec<At<T>> {
     fn decode(node: &Node, errors: &mut Errors) -> Option<Self> {

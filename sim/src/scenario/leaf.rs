@@ -41,6 +41,8 @@ macro_rules! inline_schema {
     };
 }
 
+pub(super) use inline_schema;
+
 /// A reference to something declared in the file, or the name of something built in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name(String);
@@ -515,7 +517,7 @@ built_in!(
 );
 
 /// The value, or an error that says why the text is not one.
-fn reported<T>(
+pub(super) fn reported<T>(
     parsed: Result<T, UnitError>,
     node: &Node,
     expected: &str,
@@ -545,7 +547,7 @@ fn reported<T>(
 }
 
 /// A bare number where a unit is needed gets a hint that shows the number with one.
-fn no_unit_or_wrong(node: &Node, expected: &str, unit: &str, errors: &mut Errors) {
+pub(super) fn no_unit_or_wrong(node: &Node, expected: &str, unit: &str, errors: &mut Errors) {
     match plain_number(node) {
         Some(number) if number.is_finite() && number >= 0.0 => {
             let hint = format!("write `\"{node}{unit}\"` if that is what is meant");

@@ -5,6 +5,7 @@
 mod dist;
 mod kv;
 mod pool;
+pub(super) mod profile;
 mod property;
 mod run;
 mod trace;

@@ -266,10 +266,9 @@ pub(super) fn binds_first(scenario: &Scenario, rows: &[LimitRow]) -> Option<Bind
     let refused = rows.iter().filter(bound).filter(|row| row.first_refused_ns.is_some());
     let refused = refused.min_by_key(|row| row.first_refused_ns);
     // `max_by` takes the last of equals; the first in the documented order is meant.
-    let shares = || rows.iter().rev().filter(|row| row.peak_share.is_some_and(|share| share > 0.0));
-    let nearest =
-        || shares().max_by(|a, b| a.peak_share.unwrap_or(0.0).total_cmp(&b.peak_share.unwrap_or(0.0)));
-    let row = refused.or_else(nearest)?;
+    let shares = rows.iter().rev().filter_map(|row| row.peak_share.map(|share| (share, row)));
+    let nearest = shares.filter(|(share, _)| *share > 0.0).max_by(|a, b| a.0.total_cmp(&b.0));
+    let row = refused.or(nearest.map(|(_, row)| row))?;
     let grows = match scenario.policy.limits.iter().find(|limit| limit.name == row.name)?.mechanism {
         Mechanism::Quota { counted, .. } => counted.name().replace('-', " "),
         _ => "load".to_owned(),

@@ -15,10 +15,10 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  every property holds (or the command did what it was asked)
-  1  a property is violated
+  0  every property and expectation holds (or the command did what it was asked)
+  1  a property or an expectation is violated
   2  bad input or usage
-  3  no property is violated, but one is inconclusive, or the run was interrupted
+  3  none is violated, but one is inconclusive, or the run was interrupted
 
 Start with `tidegate run scenarios/chat.toml`, then open results/chat/report.html.";
 

@@ -7,15 +7,34 @@ use tidegate_sim::results::table::Table;
 use tidegate_sim::results::{Figure, Summary, Verdict, WorkloadSummary};
 use tidegate_sim::scenario::Metric;
 
-/// Everything `run` prints: latencies, rates and outcomes by workload, load by pool, verdicts, and why one does not hold.
+/// Everything `run` prints: latencies, rates and outcomes by workload, load by pool, limits, the control plane,
+/// expectations and properties with their verdicts, and why one does not hold.
 pub fn summary_text(summary: &Summary) -> String {
     let mut text = format!("{}\n{}\n", summary.question, summary.caption());
+    if let Some(profile) = &summary.profile {
+        text += &format!("limits: {}\n", profile.text());
+    }
     for workload in &summary.workloads {
         text += &render(&latency_table(workload));
         text += &render(&rate_table(workload));
+        if workload.adds_overhead() {
+            text += &render(&workload.budget_table());
+        }
     }
     for table in summary.pool_tables() {
         text += &render(&table);
+    }
+    text += &limits(summary);
+    text += &render(&summary.operation_table());
+    text += &render(&summary.expectation_table());
+    for row in summary.expectations.iter().filter(|row| row.verdict != Verdict::Holds) {
+        text += &format!(
+            "{}: {}: {}: {}\n",
+            row.verdict.name().to_uppercase(),
+            row.name,
+            row.claim,
+            row.reason()
+        );
     }
     if !summary.properties.is_empty() {
         text += &render(&summary.verdict_table());
@@ -23,11 +42,31 @@ pub fn summary_text(summary: &Summary) -> String {
             text += &format!("{}: {}: {}\n", row.verdict.name().to_uppercase(), row.property, row.reason);
         }
     }
+    for note in summary.profile.iter().flat_map(|profile| &profile.notes) {
+        text += &format!("note: {note}\n");
+    }
     for caveat in &summary.caveats {
         text += &format!("note: {caveat}\n");
     }
     if summary.interrupted {
         text += "note: the run was interrupted; these are the figures so far\n";
+    }
+    text
+}
+
+/// The limits that the run met, how many it did not meet, and which binds first.
+fn limits(summary: &Summary) -> String {
+    let mut text = render(&summary.limit_table());
+    let others = summary.limits.iter().filter(|limit| !limit.is_met()).count();
+    if others > 0 {
+        text += &format!(
+            "{} of {} limits in force met nothing in this run\n",
+            count(others as u64),
+            count(summary.limits.len() as u64)
+        );
+    }
+    if let Some(first) = &summary.binds_first {
+        text += &format!("{}\n", first.text());
     }
     text
 }
@@ -104,8 +143,131 @@ pub fn render(table: &Table) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use tidegate_sim::results::{
+        BindsFirst, ExpectationRow, LimitRow, OperationRow, ProfileRow, Provenance, SCHEMA,
+    };
+
+    fn limit(name: &str, mechanism: &str, refused: u64) -> LimitRow {
+        let metered = mechanism == "rate";
+        LimitRow {
+            name: name.to_owned(),
+            row: name.to_owned(),
+            mechanism: mechanism.to_owned(),
+            value: "20/s".to_owned(),
+            counted_by: if metered { "account".to_owned() } else { String::new() },
+            provenance: "documented".to_owned(),
+            source: "negotiated".to_owned(),
+            algorithm: metered.then(|| "sliding-log".to_owned()),
+            metered,
+            offered: 5 * refused,
+            admitted: 4 * refused,
+            refused,
+            violations: 0,
+            peak: 15,
+            peak_limit: 20,
+            peak_share: metered.then_some(0.75),
+            blocked_share: metered.then_some(0.125),
+            counters: 2,
+            first_refused_ns: Some(1_500_000_000),
+        }
+    }
+
+    /// The summary of a run that measured nothing but limits: one expectation holds, one does not.
+    pub(crate) fn limited() -> Summary {
+        let row = |claim: &str, found: &str, verdict, replication| ExpectationRow {
+            name: "a & b".to_owned(),
+            claim: claim.to_owned(),
+            expected: "10".to_owned(),
+            found: found.to_owned(),
+            verdict,
+            replication,
+        };
+        Summary {
+            schema: SCHEMA,
+            scenario: "limited".to_owned(),
+            variant: None,
+            question: "Is it refused?".to_owned(),
+            interrupted: false,
+            provenance: Provenance {
+                version: String::new(),
+                target: String::new(),
+                scenario_hash: String::new(),
+                arrival_hash: String::new(),
+                seeds: vec![1],
+                horizon_ns: 1,
+                warmup_ns: 0,
+                bin_ns: 1,
+                ended_ns: 1,
+            },
+            caveats: Vec::new(),
+            properties: Vec::new(),
+            expectations: vec![
+                row("accepted", "10", Verdict::Holds, None),
+                row("refused", "12", Verdict::Violated, Some(3)),
+            ],
+            profile: Some(ProfileRow {
+                id: "acme".to_owned(),
+                title: "Acme limits".to_owned(),
+                as_of: "2026-08-07".to_owned(),
+                preview: true,
+                overlays: Vec::new(),
+                notes: vec!["`rate` counts by token".to_owned()],
+            }),
+            limits: vec![limit("rate", "rate", 3), limit("bans", "ban", 0)],
+            binds_first: Some(BindsFirst {
+                limit: "rate".to_owned(),
+                value: "20/s".to_owned(),
+                grows: "load".to_owned(),
+                first_refused_ns: Some(1_500_000_000),
+                peak_share: Some(0.75),
+                at_multiple: None,
+            }),
+            operations: vec![OperationRow {
+                name: "creates".to_owned(),
+                verb: "create-endpoint".to_owned(),
+                offered: 60,
+                accepted: 50,
+                refusals: [("rate".to_owned(), 10)].into(),
+            }],
+            workloads: Vec::new(),
+            all_workloads: Vec::new(),
+            pools: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn limits_calls_and_expectations_have_a_line_each() {
+        let text = summary_text(&limited());
+        assert!(text.contains("limits: Acme limits, Public Preview, as of 2026-08-07 (acme)\n"), "{text}");
+        for needle in [
+            "rate, sliding-log",
+            "negotiated",
+            "peak, % of limit",
+            "first refusal, s",
+            "1 of 2 limits in force met nothing in this run\n",
+            "rate (20/s) binds first: it refused for the first time at 1.5s\n",
+            "create-endpoint",
+            "10 rate",
+            "VIOLATED: a & b: refused: expected 10, found 12 in replication 3\n",
+            "note: `rate` counts by token\n",
+        ] {
+            assert!(text.contains(needle), "{needle}:\n{text}");
+        }
+        assert!(!text.contains("bans"), "what met nothing is only counted:\n{text}");
+    }
+
+    #[test]
+    fn a_run_without_limits_prints_nothing_about_them() {
+        let mut summary = limited();
+        summary.limits.clear();
+        summary.operations.clear();
+        summary.expectations.clear();
+        (summary.profile, summary.binds_first) = (None, None);
+        let text = summary_text(&summary);
+        assert_eq!(text, "Is it refused?\nscenario limited, seed 1, 1 replication, 0 requests\n");
+    }
 
     #[test]
     fn figures_stand_to_the_right_and_names_to_the_left() {

@@ -4,11 +4,13 @@ use crate::support::{shipped, shortened};
 use tidegate_sim::engine::Mode;
 use tidegate_sim::experiment::replicate::Control;
 use tidegate_sim::experiment::{Experiment, RunOptions, run};
+use tidegate_sim::observe::request_log::RequestLog;
 use tidegate_sim::results::Verdict;
 use tidegate_sim::rng::replication_seed;
+use tidegate_sim::scenario::policy::{Claim, Expectation, Stream};
 use tidegate_sim::scenario::{Bound, Measure, Metric, Property, Replications, Scenario};
 use tidegate_sim::theory::mmc_mean_response;
-use tidegate_sim::time::Span;
+use tidegate_sim::time::{Span, Time};
 use tidegate_sim::workload::arrival_hash;
 
 const MEAN: Measure = Measure::Mean(Metric::E2e);
@@ -49,6 +51,41 @@ fn a_clear_verdict_ends_the_experiment_at_the_first_look() {
     assert_eq!(found.verdict(), Verdict::Holds);
     let violated = ran(&mm4(&[Bound::AtMost(truth() / 10.0)]));
     assert_eq!((violated.seeds.len(), violated.verdict()), (4, Verdict::Violated));
+}
+
+/// The scenario with claims about its only workload.
+fn expecting(mut scenario: Scenario, claims: Vec<Claim>) -> Scenario {
+    let until = Time::ZERO + scenario.horizon;
+    let stream = Some(Stream::Workload(0));
+    let expected = Expectation { name: "jobs".into(), stream, from: Time::ZERO, until, claims };
+    scenario.policy.expectations.push(expected);
+    scenario
+}
+
+#[test]
+fn an_expectation_must_hold_in_every_replication() {
+    let found = ran(&expecting(mm4(&[]), vec![Claim::Refused(0), Claim::FirstRefused(None)]));
+    assert_eq!((found.seeds.len(), found.verdict()), (4, Verdict::Holds));
+    let offered = found.totals[0].offered;
+    // The first replication agrees, the next has other arrivals.
+    let found = ran(&expecting(mm4(&[]), vec![Claim::Offered(offered), Claim::Accepted(offered)]));
+    assert_eq!(found.verdict(), Verdict::Violated);
+    for row in &found.expectations {
+        assert_eq!((row.verdict, row.replication), (Verdict::Violated, Some(1)), "{row:?}");
+        assert_eq!(row.found, found.totals[1].offered.to_string());
+    }
+}
+
+#[test]
+fn expectations_see_the_same_with_a_request_log_beside_them() {
+    let scenario = expecting(mm4(&[]), vec![Claim::Offered(1)]);
+    let control = Control::default();
+    let options = RunOptions { threads: 2, mode: Mode::Fast, control: &control };
+    let mut log = RequestLog::new(&scenario, Vec::new());
+    let found = run(&scenario, options, Some(&mut log)).unwrap();
+    let (_, lines) = log.finish().unwrap();
+    assert_eq!(found.expectations[0].found, lines.to_string());
+    assert_eq!(found.expectations, ran(&scenario).expectations);
 }
 
 #[test]
@@ -118,7 +155,7 @@ fn figures_of_the_table_are_the_figures_of_the_merged_data() {
 
 #[test]
 fn a_stop_before_the_first_replication_is_over_leaves_its_beginning() {
-    let mut scenario = mm4(&[Bound::AtMost(10.0 * truth())]);
+    let mut scenario = expecting(mm4(&[Bound::AtMost(10.0 * truth())]), vec![Claim::Refused(0)]);
     scenario.horizon = Span::from_secs(36_000);
     let control = Control::default();
     control.stop();
@@ -127,6 +164,7 @@ fn a_stop_before_the_first_replication_is_over_leaves_its_beginning() {
     assert!(found.interrupted && found.partial);
     assert_eq!(found.verdict(), Verdict::Inconclusive);
     assert_eq!(found.decisions[0].reason, "0 of the 4 replications that the next look needs");
+    assert_eq!(found.expectations[0].verdict, Verdict::Inconclusive, "a part of a run shows nothing");
     assert_eq!(found.seeds, [scenario.seed]);
     // Its rates are over the time that was simulated, not over the ten hours that were planned.
     assert!(found.recording.horizon < Span::from_secs(3_600), "{}", found.recording.horizon);

@@ -33,8 +33,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("forecast", &["time", "limits", "profile", "scenario", "control", "gateway"]),
-    ("results", &["time", "rng", "request", "scenario", "observe"]),
-    ("experiment", &["time", "rng", "request", "scenario", "workload", "engine", "observe", "results"]),
+    ("results", &["time", "rng", "request", "profile", "scenario", "observe"]),
+    (
+        "experiment",
+        &["time", "rng", "request", "limits", "scenario", "workload", "engine", "observe", "results"],
+    ),
     ("report", &["time", "request", "scenario", "observe", "results"]),
 ];
 

@@ -8,6 +8,7 @@
 //! ones: the number of replications may depend on what the properties looked like, so figures that properties name
 //! should be judged by their verdicts.
 
+mod expect;
 pub mod replicate;
 pub mod statistics;
 pub mod verdict;
@@ -18,11 +19,12 @@ use crate::observe::recorder::{Reading, Recorder, Recording};
 use crate::observe::recording::Asked;
 use crate::request::{Arrival, RequestHead, WorkloadId};
 use crate::results::figure::{measure_name, measure_unit};
-use crate::results::{BoundRow, Estimate, Provenance, Summary, Verdict, VerdictRow, asked};
+use crate::results::{BoundRow, Estimate, ExpectationRow, Provenance, Summary, Verdict, VerdictRow, asked};
 use crate::rng::replication_seed;
 use crate::scenario::{Bound, Property, Scenario};
 use crate::time::Time;
 use crate::workload::{Source, SourceError, SourceHash};
+use expect::{Expectations, Finding, Found};
 use replicate::{Control, replicate};
 use statistics::{ALPHA, Evidence, Kind, Plan, interval};
 use std::ops::ControlFlow;
@@ -84,6 +86,8 @@ pub struct Experiment {
     pub estimates: Vec<Option<Estimate>>,
     /// One decision for each property, in order.
     pub decisions: Vec<Decision>,
+    /// One row for each claim of each expectation, in order.
+    pub expectations: Vec<ExpectationRow>,
     /// Stopped before its end. Replications that were cut are not in it, unless no other was finished.
     pub interrupted: bool,
     /// All there is is the beginning of the first replication.
@@ -97,6 +101,8 @@ struct Replication {
     recording: Recording,
     totals: Totals,
     cut: bool,
+    /// One for each claim; empty when the replication was cut, because a part of it shows nothing.
+    findings: Vec<Finding>,
     /// Only of the first.
     arrival_hash: Option<String>,
 }
@@ -108,6 +114,7 @@ struct Collected {
     seeds: Vec<u64>,
     totals: Vec<Totals>,
     arrival_hash: Option<String>,
+    found: Found,
     /// By question, by replication.
     readings: Vec<Vec<Option<Reading>>>,
     /// The first replication that was cut, in case none is whole.
@@ -175,6 +182,7 @@ pub fn run(
         totals: collected.totals,
         estimates,
         decisions: decisions.into_iter().flatten().collect(),
+        expectations: collected.found.rows(scenario),
         interrupted,
         partial,
         arrival_hash,
@@ -182,9 +190,12 @@ pub fn run(
 }
 
 impl Experiment {
-    /// The verdict over all properties: violated when one is, else inconclusive when one is or the run was stopped.
+    /// The verdict over all properties and expectations: violated when one is, else inconclusive when one is or the run was stopped.
     pub fn verdict(&self) -> Verdict {
-        let any = |wanted| self.decisions.iter().any(|found| found.verdict == wanted);
+        let any = |wanted| {
+            self.decisions.iter().any(|found| found.verdict == wanted)
+                || self.expectations.iter().any(|row| row.verdict == wanted)
+        };
         if any(Verdict::Violated) {
             Verdict::Violated
         } else if any(Verdict::Inconclusive) || self.interrupted {
@@ -201,7 +212,7 @@ impl Experiment {
         let rows = rows.map(|(property, found)| row(scenario, &plan, property, found)).collect();
         let provenance = Provenance::new(scenario, self.arrival_hash.clone(), self.seeds.clone());
         let summary = Summary::new(scenario, &self.recording, provenance, rows, &self.estimates);
-        Summary { interrupted: self.interrupted, ..summary }
+        Summary { interrupted: self.interrupted, expectations: self.expectations.clone(), ..summary }
     }
 }
 
@@ -275,6 +286,7 @@ impl Collected {
             self.cut.get_or_insert((seed, done));
             return;
         }
+        self.found.take(std::mem::take(&mut done.findings));
         self.add(seed, done, questions);
     }
 
@@ -353,9 +365,20 @@ fn one(
     let mut recorder = Recorder::new(scenario);
     let mut watch = Watch { control: options.control, told_ns: 0, told_requests: 0, cut: false };
     let look = |now: Time, totals: &Totals| watch.look(now, totals);
-    let totals = match log {
+    let mut expected = Expectations::new(scenario);
+    let mut both;
+    let more: Option<&mut dyn Observer> = match (&mut expected, log) {
+        (None, None) => None,
+        (None, Some(log)) => Some(log),
+        (Some(expected), None) => Some(expected),
+        (Some(expected), Some(log)) => {
+            both = (expected, log);
+            Some(&mut both)
+        }
+    };
+    let totals = match more {
         None => simulate(scenario, feeds, seed, options.mode, &mut recorder, look),
-        Some(log) => simulate(scenario, feeds, seed, options.mode, &mut (&mut recorder, log), look),
+        Some(more) => simulate(scenario, feeds, seed, options.mode, &mut (&mut recorder, more), look),
     };
     watch.tell(totals.ended, totals.offered);
     // A scenario that cuts at its horizon may leave requests on their way undrawn; a stop may leave hours of them.
@@ -373,7 +396,9 @@ fn one(
     }
     // A hash of the beginning only would look like a hash of other requests.
     let arrival_hash = (index == 0 && !watch.cut).then(|| SourceHash::combine(hashes));
-    Ok(Replication { recording: recorder.finish(totals.ended), totals, cut: watch.cut, arrival_hash })
+    let findings = expected.filter(|_| !watch.cut).map(Expectations::finish).unwrap_or_default();
+    let recording = recorder.finish(totals.ended);
+    Ok(Replication { recording, totals, cut: watch.cut, findings, arrival_hash })
 }
 
 /// Tells how far a replication is, and whether it was asked to stop.

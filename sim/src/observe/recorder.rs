@@ -125,6 +125,9 @@ impl Recorder {
     /// budgets do not sum to the end-to-end latencies: both would be bugs of the engine.
     pub fn finish(mut self, ended: Time) -> Recording {
         self.recording.ended = ended - Time::ZERO;
+        for limit in &mut self.recording.limits {
+            limit.counter_ns = u128::from(limit.keys) * u128::from(self.recording.ended.as_nanos());
+        }
         for (workload, rules) in self.recording.workloads.iter_mut().zip(&self.rules) {
             if rules.network.is_zero() {
                 workload.latency[Metric::ClientE2e as usize] = workload.latency[Metric::E2e as usize].clone();

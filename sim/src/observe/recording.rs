@@ -63,6 +63,8 @@ pub struct LimitRecord {
     pub peak_limit: u64,
     /// Time in which one more unit would have been refused, summed over counters, nanoseconds.
     pub blocked_ns: u128,
+    /// Time of the runs, summed over the counters that were used, nanoseconds.
+    pub counter_ns: u128,
     /// Counters that were used.
     pub keys: u32,
     /// When it first refused.
@@ -326,6 +328,7 @@ impl LimitRecord {
             (self.peak, self.peak_limit) = (other.peak, other.peak_limit);
         }
         self.blocked_ns += other.blocked_ns;
+        self.counter_ns += other.counter_ns;
         self.keys = self.keys.max(other.keys);
         self.first_refused = match (self.first_refused, other.first_refused) {
             (Some(a), Some(b)) => Some(a.min(b)),

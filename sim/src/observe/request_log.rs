@@ -3,18 +3,20 @@
 use crate::observe::Observer;
 use crate::request::Finished;
 use crate::scenario::Scenario;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use std::io::{self, Write};
 
 /// Columns of the file.
-const HEADER: &str = "workload,index,tenant,session,turn,outcome,refusal,prompt_tokens,max_tokens,output_tokens,\
-generated_tokens,cached_tokens,preemptions,pool,replica,sent_ns,arrived_ns,dispatched_ns,scheduled_ns,first_token_ns,\
-last_token_ns,ended_ns,preempted_ns,ttft_us,tpot_us,e2e_us\n";
+const HEADER: &str = "workload,index,tenant,session,turn,outcome,refusal,retry_after_ns,prompt_tokens,max_tokens,\
+output_tokens,generated_tokens,cached_tokens,preemptions,pool,replica,sent_ns,arrived_ns,ready_ns,dispatched_ns,\
+scheduled_ns,first_token_ns,last_token_ns,ended_ns,preempted_ns,ttft_us,tpot_us,e2e_us\n";
 
 /// An observer that writes a line for every request when it is over, so in the order of their ends.
 ///
 /// Times are whole nanoseconds since the start of the scenario; latencies are microseconds, exact to the nanosecond.
-/// What a request never reached is left empty. Memory does not grow with the run. The warm-up is not cut: the file
+/// `retry_after_ns` is the exact time after which a refused request would have been let in, empty when time alone does
+/// not heal it; `ready_ns` is when the service's overhead was over, `arrived_ns` where there is none, and may lie after
+/// `ended_ns` of a client that gave up before. What a request never reached is left empty. Memory does not grow with the run. The warm-up is not cut: the file
 /// holds every request.
 #[derive(Debug)]
 pub struct RequestLog<W: Write> {
@@ -69,6 +71,7 @@ impl<W: Write> RequestLog<W> {
         line.push_str(done.outcome.name());
         line.push(',');
         line.push_str(done.refusal.map_or("", |refusal| &self.reasons[usize::from(refusal.reason)]));
+        optional(line, done.refusal.and_then(|refusal| refusal.retry_after).map(Span::as_nanos));
         number(line, head.prompt_tokens.into());
         optional(line, head.max_tokens.map(u64::from));
         number(line, done.output_tokens.into());
@@ -80,6 +83,7 @@ impl<W: Write> RequestLog<W> {
         optional(line, done.replica.map(u64::from));
         number(line, done.sent.as_nanos());
         number(line, done.arrived.as_nanos());
+        number(line, done.ready.as_nanos());
         for at in [done.dispatched, done.scheduled, done.first_token, done.last_token] {
             optional(line, at.map(Time::as_nanos));
         }

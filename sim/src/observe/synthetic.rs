@@ -1,9 +1,13 @@
 //! Facts without an engine, for tests: plausible requests on a coarse time grid, so that ties and boundaries happen.
 
 use crate::dist::Dist;
+use crate::limits::Algorithm;
 use crate::observe::{GapRun, Observer, PoolSample, StepLine, StepRun};
+use crate::profile::limit::{Action, Answer, Key, Provenance, Source, Stage, Unit};
+use crate::profile::{InUse, Limit, Mechanism, Subject, Verb};
 use crate::request::{Finished, Outcome, Prefix, QUEUE_FULL, Refusal, RequestHead};
 use crate::rng::{Purpose, Rng, stream};
+use crate::scenario::policy::Operation;
 use crate::scenario::{
     Arrivals, End, Engine, Lengths, Measure, Metric, Model, Objectives, Pool, Property, Queue, QueueOrder,
     Replications, Route, Scenario, SlotsEngine, Tier, Workload,
@@ -101,6 +105,84 @@ pub(crate) fn scenario() -> Scenario {
         caveats: vec!["pool `h100` uses an uncalibrated roofline".to_owned()],
         hash: "5d41402abc4b2a76b9719d911017c592".to_owned(),
     }
+}
+
+/// A limit of a workspace.
+fn limit(name: &str, mechanism: Mechanism, status: u16, announces_retry: bool) -> Limit {
+    let metered = mechanism.is_metered();
+    Limit {
+        name: name.to_owned(),
+        row: format!("row-of-{name}"),
+        stage: Stage::Workspace,
+        on: vec![Verb::Inference],
+        when: Vec::new(),
+        mechanism,
+        per: if metered { vec![(Key::Account, 1)] } else { Vec::new() },
+        keys: 1,
+        meter: metered.then_some(0),
+        answer: Answer {
+            status,
+            code: String::new(),
+            message: String::new(),
+            provenance: Provenance::Choice,
+            announces_retry,
+            retryable: true,
+        },
+        provenance: Provenance::Documented,
+        source: Source::Profile,
+    }
+}
+
+/// The scenario with a profile of four limits (a rate that answers 429 and announces, a deadline that answers 504 and
+/// does not, a bound on the overhead, a gate) and one operation that is done three times.
+pub(crate) fn limited() -> Scenario {
+    let mut scenario = scenario();
+    let rate = Mechanism::Rate {
+        limit: Some(20),
+        most: 20,
+        window: Span::from_secs(1),
+        algorithm: Algorithm::SlidingLog,
+        burst: 20,
+        unit: Unit::Requests,
+        default_reservation: 0,
+        counts_refused: false,
+    };
+    let policy = &mut scenario.policy;
+    policy.limits = vec![
+        limit("rate", rate, 429, true),
+        limit("deadline", Mechanism::Deadline { at_most: Span::from_secs(297) }, 504, false),
+        limit("overhead", Mechanism::Overhead { below: Span::from_millis(20) }, 200, false),
+        limit("playground", Mechanism::Gate { require: None, action: Action::Refuse }, 403, false),
+    ];
+    policy.operations = vec![Operation {
+        name: "creates".to_owned(),
+        verb: Verb::CreateEndpoint,
+        first: Time::ZERO,
+        every: Span::from_secs(1),
+        times: 3,
+        account: 0,
+        token: 0,
+        user: 0,
+        endpoint: None,
+        to: None,
+        model: None,
+        limit: None,
+        value: None,
+        ready_after: Span::ZERO,
+        traits: Subject::default(),
+    }];
+    policy.profile = Some(InUse {
+        id: "acme".to_owned(),
+        title: "Acme Serving limits".to_owned(),
+        as_of: "2026-08-07".to_owned(),
+        preview: true,
+        account_word: "workspace".to_owned(),
+        contact: "your account team".to_owned(),
+        envelope: String::new(),
+        overlays: vec!["public-api".to_owned()],
+        notes: vec!["limit `rate` of <acme> counts by token".to_owned()],
+    });
+    scenario
 }
 
 /// The facts of one run of `scenario` with `requests` requests, and when it ended.

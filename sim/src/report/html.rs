@@ -6,7 +6,9 @@ use super::palette;
 use super::plot::{About, Plot};
 use crate::results::figure::{Estimate, Figure, QUANTILES, Unit, count, quantile_name};
 use crate::results::table::Table;
-use crate::results::{PoolSummary, ResultSet, Summary, Verdict, WorkloadSummary};
+use crate::results::{
+    BindsFirst, ExpectationRow, PoolSummary, ProfileRow, ResultSet, Summary, Verdict, WorkloadSummary,
+};
 use crate::scenario::Metric;
 use minijinja::{Environment, Value, context};
 
@@ -59,8 +61,12 @@ pub(super) fn report(results: &ResultSet, drawn: &[(Plot, Svg)]) -> String {
             caption => summary.caption(),
             interrupted => summary.interrupted,
             verdict => overall(summary),
+            profile => summary.profile.as_ref().map(ProfileRow::text),
             properties => summary.properties.iter().map(property).collect::<Vec<_>>(),
-            caveats => summary.caveats.clone(),
+            expectations => expectations(summary),
+            caveats => caveats(summary),
+            limits => limits(summary),
+            operations => (!summary.operations.is_empty()).then(|| table(&summary.operation_table())),
             overview => table(&summary.overview_table()),
             all => all,
             workloads => workloads,
@@ -148,18 +154,63 @@ fn figures_about(drawn: &[(Plot, Svg)], about: &About) -> Vec<Value> {
 
 /// One word for the whole run.
 fn overall(summary: &Summary) -> Value {
-    let of = |verdict| summary.properties.iter().filter(|row| row.verdict == verdict).count();
-    let (all, bad, open) = (summary.properties.len(), of(Verdict::Violated), of(Verdict::Inconclusive));
-    let (class, text) = match (all, bad, open) {
+    let properties = summary.properties.iter().map(|row| row.verdict);
+    let expectations = summary.expectations.iter().map(|row| row.verdict);
+    // Expectations are named where there are any.
+    let (one, many) = match (summary.properties.is_empty(), summary.expectations.is_empty()) {
+        (_, true) => ("property", "properties"),
+        (true, false) => ("expectation", "expectations"),
+        (false, false) => ("property or expectation", "properties and expectations"),
+    };
+    let verdicts: Vec<Verdict> = properties.chain(expectations).collect();
+    let of = |verdict| verdicts.iter().filter(|found| **found == verdict).count();
+    let (class, text) = match (verdicts.len(), of(Verdict::Violated), of(Verdict::Inconclusive)) {
         (0, _, _) => ("none", "No property was asked of this run.".to_owned()),
-        (1, 0, 0) => ("holds", "The property holds.".to_owned()),
-        (all, 0, 0) => ("holds", format!("All {all} properties hold.")),
+        (1, 0, 0) => ("holds", format!("The {one} holds.")),
+        (all, 0, 0) => ("holds", format!("All {all} {many} hold.")),
         (all, 0, open) => {
-            ("inconclusive", format!("{open} of {all} properties are inconclusive, none is violated."))
+            ("inconclusive", format!("{open} of {all} {many} are inconclusive, none is violated."))
         }
-        (all, bad, _) => ("violated", format!("{bad} of {all} properties violated.")),
+        (all, bad, _) => ("violated", format!("{bad} of {all} {many} violated.")),
     };
     context! { class => class, text => text }
+}
+
+/// Claims that do not hold, in full, and all of them as a table.
+fn expectations(summary: &Summary) -> Option<Value> {
+    let row = |row: &ExpectationRow| {
+        context! {
+            name => row.name.clone(),
+            verdict => row.verdict.name(),
+            claim => row.claim.clone(),
+            reason => row.reason(),
+        }
+    };
+    let broken = summary.expectations.iter().filter(|row| row.verdict != Verdict::Holds);
+    (!summary.expectations.is_empty()).then(|| {
+        context! {
+            broken => broken.map(row).collect::<Vec<_>>(),
+            table => table(&summary.expectation_table()),
+        }
+    })
+}
+
+/// Limits that the run met, those that it did not meet, and which binds first.
+fn limits(summary: &Summary) -> Option<Value> {
+    let (met, others) = (summary.limit_table(), summary.other_limit_table());
+    (!summary.limits.is_empty()).then(|| {
+        context! {
+            met => (!met.rows.is_empty()).then(|| table(&met)),
+            others => (!others.rows.is_empty()).then(|| table(&others)),
+            first => summary.binds_first.as_ref().map(BindsFirst::text),
+        }
+    })
+}
+
+/// What every reader must know: of the scenario, then of its limits.
+fn caveats(summary: &Summary) -> Vec<String> {
+    let notes = summary.profile.iter().flat_map(|profile| &profile.notes);
+    summary.caveats.iter().chain(notes).cloned().collect()
 }
 
 fn property(row: &crate::results::VerdictRow) -> Value {
@@ -281,6 +332,7 @@ fn outcome_color(name: &str) -> usize {
         "refused" => 1,
         "timed-out" => 3,
         "expired" => 4,
+        "failed" => 5,
         _ => 2,
     }
 }
@@ -290,16 +342,29 @@ fn budget(workload: &WorkloadSummary) -> Vec<Value> {
     if workload.e2e_sum_ns == 0 {
         return Vec::new();
     }
-    let rows = workload.budget.iter().zip([3, 1, 4, 0, 2]);
-    rows.map(|(row, color)| {
+    let rows = workload.budget.iter();
+    rows.map(|row| {
         let mean = row.mean.map_or_else(|| "-".to_owned(), |mean| Unit::Ns.show(mean.value));
         let interval = match row.mean {
             Some(Estimate { low: Some(low), high: Some(high), .. }) => Unit::Ns.show_range(low, high),
             _ => "-".to_owned(),
         };
-        part(&row.part, row.sum_ns as f64 / workload.e2e_sum_ns as f64, color, mean, interval)
+        let share = row.sum_ns as f64 / workload.e2e_sum_ns as f64;
+        part(&row.part, share, budget_color(&row.part), mean, interval)
     })
     .collect()
+}
+
+/// By name: a part that is zero everywhere may be missing.
+fn budget_color(part: &str) -> usize {
+    match part {
+        "gateway-queue" => 3,
+        "engine-queue" => 1,
+        "prefill" => 4,
+        "decode" => 0,
+        "preemption" => 2,
+        _ => 5,
+    }
 }
 
 fn part(name: &str, share: f64, color: usize, value: String, interval: String) -> Value {

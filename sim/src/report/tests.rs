@@ -3,7 +3,7 @@
 use super::plot::{About, Look};
 use super::*;
 use crate::observe::synthetic::scenario;
-use crate::results::tests::{Scratch, result_set};
+use crate::results::tests::{Scratch, limited_set, result_set};
 use crate::results::{Summary, encode_summary};
 use crate::scenario::Metric;
 
@@ -46,6 +46,60 @@ fn a_report_holds_every_figure_and_needs_nothing_from_outside() {
     assert!(page.contains("chat answers &lt;b&gt;soon&lt;&#x2f;b&gt; &amp; politely"), "names are escaped");
     for needle in [&set.summary.question[..], "uncalibrated roofline", &set.summary.provenance.arrival_hash] {
         assert!(page.contains(needle), "{needle}");
+    }
+}
+
+#[test]
+fn limits_control_plane_and_expectations_have_their_sections() {
+    let mut set = limited_set(false);
+    let (_scratch, written) = rendered(&set, Options::default(), "limits");
+    let page = text_of(&written, "report.html");
+    assert_balanced(&page);
+    for needle in [
+        "<h2>Limits</h2>",
+        "<h2>Control plane</h2>",
+        "<h2>Expectations</h2>",
+        "Acme Serving limits, Public Preview, as of 2026-08-07",
+        "1 of 2 expectations violated.",
+        "expected 10, found 12 in replication 3",
+        "chat &amp; &lt;co&gt;",
+        "binds at 1.33 times this run&#x27;s load",
+        "peak, % of limit",
+        "row-of-playground",
+        "limit `rate` of &lt;acme&gt;",
+    ] {
+        assert!(page.contains(needle), "{needle}");
+    }
+    // A comparison of the same reads on.
+    let other = set.clone();
+    let (_scratch, _) = rendered(&set, Options { metric: None, compare: Some(&other) }, "limits-compared");
+    set.summary.limits.clear();
+    set.summary.operations.clear();
+    set.summary.expectations.clear();
+    set.summary.profile = None;
+    let (_scratch, written) = rendered(&set, Options::default(), "no-limits");
+    let page = text_of(&written, "report.html");
+    for needle in ["<h2>Limits", "<h2>Control plane", "<h2>Expectations", "Limits:"] {
+        assert!(!page.contains(needle), "{needle}");
+    }
+}
+
+#[test]
+fn overhead_is_a_part_of_the_budget_only_where_there_is_some() {
+    let mut set = result_set(&scenario(), 300, 2);
+    let page = |set: &ResultSet| text_of(&rendered(set, Options::default(), "overhead").1, "report.html");
+    let before = page(&set);
+    assert!(!before.contains(">overhead"));
+    let row = crate::results::BudgetRow { part: "overhead".to_owned(), sum_ns: 1, mean: None };
+    for workload in &mut set.summary.workloads {
+        workload.budget.insert(0, row.clone());
+    }
+    let after = page(&set);
+    assert!(after.contains("k5\"></i>overhead</td>"));
+    // The others keep their colours, and none falls off the end.
+    for part in ["gateway queue", "preemption"] {
+        assert_eq!(before.matches(&format!("</i>{part}</td>")).count(), 2, "{part}");
+        assert_eq!(after.matches(&format!("</i>{part}</td>")).count(), 2, "{part}");
     }
 }
 

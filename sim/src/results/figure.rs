@@ -1,6 +1,7 @@
 //! Figures: what is asked of every run, in which unit, and how an estimate reads.
 
 use crate::observe::recording::{Asked, BudgetSums, PoolMeasure};
+use crate::profile::Mechanism;
 use crate::request::Outcome;
 use crate::scenario::{Engine, Measure, Metric, Scenario};
 use serde::{Deserialize, Serialize};
@@ -171,7 +172,7 @@ pub fn asked(scenario: &Scenario) -> Vec<Asked> {
     let mut asked = Vec::new();
     let all = (scenario.workloads.len() > 1).then_some(None);
     for workload in (0..scenario.workloads.len()).map(Some).chain(all) {
-        asked.extend(measures().into_iter().map(|measure| Asked::Workload(workload, measure)));
+        asked.extend(measures(scenario).into_iter().map(|measure| Asked::Workload(workload, measure)));
     }
     for workload in 0..scenario.workloads.len() {
         asked.extend((0..BudgetSums::NAMES.len()).map(|part| Asked::Budget(workload, part)));
@@ -185,7 +186,8 @@ pub fn asked(scenario: &Scenario) -> Vec<Asked> {
 }
 
 /// The measures of a workload's table, in order.
-fn measures() -> Vec<Measure> {
+fn measures(scenario: &Scenario) -> Vec<Measure> {
+    let deadline = scenario.policy.limits.iter().any(|l| matches!(l.mechanism, Mechanism::Deadline { .. }));
     let mut measures = vec![
         Measure::Throughput,
         Measure::TokenThroughput,
@@ -196,6 +198,9 @@ fn measures() -> Vec<Measure> {
         Measure::Share(Outcome::TimedOut),
         Measure::Share(Outcome::Expired),
     ];
+    if deadline {
+        measures.push(Measure::Share(Outcome::Failed));
+    }
     for metric in Metric::ALL {
         measures.push(Measure::Mean(metric));
         measures.extend(QUANTILES.map(|quantile| Measure::Quantile(metric, quantile)));

@@ -7,6 +7,8 @@ pub mod figure;
 mod files;
 pub mod hlog;
 mod layout;
+mod policy;
+mod policy_table;
 mod requests;
 mod set;
 mod summary;
@@ -16,6 +18,7 @@ mod timeline;
 pub use figure::{Estimate, Figure, Unit, asked};
 pub use files::{ResultsError, write_atomic};
 pub use layout::{Layout, stem};
+pub use policy::{BindsFirst, ExpectationRow, LimitRow, OperationRow, ProfileRow};
 pub use requests::RequestsFile;
 pub use set::{LatencyLog, ResultSet, TenantRow, encode_summary};
 pub use summary::{

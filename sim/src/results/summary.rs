@@ -1,8 +1,12 @@
 //! `summary.json`: the whole result of a run in one file that other programs read.
 
 use super::figure::{Estimate, Figure, Unit, measure_name, measure_unit, pool_unit};
+use super::policy::{
+    BindsFirst, ExpectationRow, LimitRow, OperationRow, ProfileRow, binds_first, by_reason, limit_rows,
+    operation_rows, profile_row,
+};
 use crate::observe::recording::{Asked, BudgetSums, Recording};
-use crate::request::Outcome;
+use crate::request::{BUILT_IN, Outcome};
 use crate::scenario::{Engine, Metric, Scenario};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,6 +35,21 @@ pub struct Summary {
     pub caveats: Vec<String>,
     /// Verdicts of the scenario's properties, in its order.
     pub properties: Vec<VerdictRow>,
+    /// Exact claims and what was found, in the scenario's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<ExpectationRow>,
+    /// The profile that the limits are from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileRow>,
+    /// Limits in force, in the order in which they are asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitRow>,
+    /// The limit that a growing load reaches first; absent when no limit counted anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binds_first: Option<BindsFirst>,
+    /// What was done on the control plane, in the scenario's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<OperationRow>,
     /// By workload, in the scenario's order.
     pub workloads: Vec<WorkloadSummary>,
     /// Figures of all workloads together, when there are several.
@@ -165,7 +184,7 @@ pub struct WorkloadSummary {
     pub offered: u64,
     /// How they ended; sums to `offered`.
     pub outcomes: BTreeMap<String, u64>,
-    /// Why they were refused.
+    /// Why they were refused or failed: the reasons that need no limit, and the limits that refused any.
     pub refusals: BTreeMap<String, u64>,
     /// Objectives in nanoseconds, by metric.
     pub objectives_ns: BTreeMap<String, u64>,
@@ -262,6 +281,8 @@ impl Summary {
         let workloads = (0..scenario.workloads.len())
             .map(|index| workload_summary(scenario, recording, index, figures_of(Some(index)), &answers));
         let pools = (0..scenario.pools.len()).map(|index| pool_summary(scenario, recording, index, &answers));
+        let policy = &scenario.policy;
+        let limits = limit_rows(policy, recording);
         Summary {
             schema: SCHEMA,
             scenario: scenario.name.clone(),
@@ -271,6 +292,11 @@ impl Summary {
             provenance: Provenance { ended_ns: recording.ended.as_nanos(), ..provenance },
             caveats: scenario.caveats.clone(),
             properties,
+            expectations: Vec::new(),
+            profile: policy.profile.as_ref().map(profile_row),
+            binds_first: binds_first(scenario, &limits),
+            limits,
+            operations: operation_rows(policy, recording),
             workloads: workloads.collect(),
             all_workloads: figures_of(None),
             pools: pools.collect(),
@@ -317,12 +343,12 @@ fn workload_summary(
     };
     let budget = record.budget.parts().into_iter().enumerate();
     let outcomes = Outcome::ALL.iter().map(|o| (o.name().to_owned(), record.outcome(*o)));
-    let policy = &scenario.policy;
-    let refusals = record
-        .refusals
-        .iter()
-        .enumerate()
-        .map(|(reason, count)| (policy.reason_name(reason as u16).to_owned(), *count));
+    let built_in = BUILT_IN.iter().zip(&record.refusals);
+    let built_in = built_in.map(|(reason, count)| ((*reason).to_owned(), *count));
+    let mut refusals: BTreeMap<String, u64> = built_in.collect();
+    refusals.extend(by_reason(&scenario.policy, &record.refusals));
+    // Most services add nothing, and then it is no part of anything.
+    let added = recording.workloads.iter().any(|workload| workload.budget.overhead > 0);
     let objectives = [
         (Metric::Ttft, workload.objectives.ttft),
         (Metric::Tpot, workload.objectives.tpot),
@@ -338,7 +364,7 @@ fn workload_summary(
         pool: scenario.pools[usize::from(workload.pool)].name.clone(),
         offered: record.offered,
         outcomes: outcomes.collect(),
-        refusals: refusals.collect(),
+        refusals,
         objectives_ns: objectives
             .iter()
             .filter_map(|(metric, most)| Some((metric.name().to_owned(), (*most)?.as_nanos())))
@@ -346,6 +372,7 @@ fn workload_summary(
         network_ns: workload.network.as_nanos(),
         figures,
         budget: budget
+            .filter(|(part, _)| added || BudgetSums::NAMES[*part] != "overhead")
             .map(|(part, sum_ns)| BudgetRow {
                 part: BudgetSums::NAMES[part].to_owned(),
                 sum_ns,

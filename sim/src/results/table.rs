@@ -16,11 +16,11 @@ pub struct Table {
 }
 
 impl Table {
-    fn new(title: impl Into<String>, head: &[&str]) -> Self {
+    pub(super) fn new(title: impl Into<String>, head: &[&str]) -> Self {
         Table { title: title.into(), head: head.iter().map(|h| (*h).to_owned()).collect(), rows: Vec::new() }
     }
 
-    fn push(&mut self, row: impl IntoIterator<Item = String>) {
+    pub(super) fn push(&mut self, row: impl IntoIterator<Item = String>) {
         let row: Vec<String> = row.into_iter().collect();
         debug_assert_eq!(row.len(), self.head.len());
         self.rows.push(row);
@@ -103,33 +103,35 @@ impl Summary {
         };
         self.pools.iter().map(|pool| figures_table(title(pool), &pool.figures)).collect()
     }
-
-    /// Where the time of completed requests went: mean and share of each part, by workload.
-    pub fn budget_table(&self) -> Table {
-        let head = ["workload", "part", "mean", "interval", "share of e2e", "samples"];
-        let mut table = Table::new("Latency budget (completed requests)", &head);
-        for workload in &self.workloads {
-            for row in &workload.budget {
-                let figure = Figure { name: row.part.clone(), unit: Unit::Ns, estimate: row.mean };
-                let share = row.sum_ns as f64 / workload.e2e_sum_ns.max(1) as f64;
-                table.push([
-                    workload.name.clone(),
-                    row.part.clone(),
-                    figure.value_text(),
-                    figure.interval_text(),
-                    Unit::Share.show(share),
-                    figure.samples_text(),
-                ]);
-            }
-        }
-        table
-    }
 }
 
 impl WorkloadSummary {
     /// See [`Summary::workload_table`].
     pub fn table(&self) -> Table {
         figures_table(format!("Workload {} on pool {}", self.name, self.pool), &self.figures)
+    }
+
+    /// Where the time of completed requests went: mean and share of each part.
+    pub fn budget_table(&self) -> Table {
+        let head = ["part of e2e", "mean", "95 % interval", "share of e2e", "samples"];
+        let mut table = Table::new("", &head);
+        for row in &self.budget {
+            let figure = Figure { name: row.part.clone(), unit: Unit::Ns, estimate: row.mean };
+            let share = row.sum_ns as f64 / self.e2e_sum_ns.max(1) as f64;
+            table.push([
+                row.part.clone(),
+                figure.value_text(),
+                figure.interval_text(),
+                Unit::Share.show(share),
+                figure.samples_text(),
+            ]);
+        }
+        table
+    }
+
+    /// Whether the service itself added time before the queue.
+    pub fn adds_overhead(&self) -> bool {
+        self.budget.iter().any(|row| row.part == "overhead" && row.sum_ns > 0)
     }
 
     /// The figure called `name`.

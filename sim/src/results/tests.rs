@@ -1,10 +1,14 @@
 //! A result folder written and read back, and the promises its files make.
 
 use super::*;
+use crate::limits::Usage;
+use crate::observe::Observer as _;
 use crate::observe::recorder::Recorder;
 use crate::observe::recording::{Reading, Recording};
 use crate::observe::request_log::RequestLog;
-use crate::observe::synthetic::{run, scenario, tell};
+use crate::observe::synthetic::{Fact, limited, run, scenario, tell};
+use crate::request::{Outcome, QUEUE_FULL, Refusal};
+use crate::scenario::policy::reason_of;
 use crate::scenario::{Metric, Scenario};
 use crate::time::Time;
 use std::path::PathBuf;
@@ -24,6 +28,54 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// One run under limits: the rate peaked at three quarters of its limit, a call was refused by it when `refuses`, an
+/// overhead was too long twice, one request was cancelled at the deadline, and two expectations were judged.
+pub(crate) fn limited_set(refuses: bool) -> ResultSet {
+    let scenario = limited();
+    let (facts, ended) = run(&scenario, 200, 7, 1_000);
+    let mut recorder = Recorder::new(&scenario);
+    tell(&facts, &mut recorder);
+    let finished = facts.iter().find_map(|fact| match fact {
+        Fact::Finished(done)
+            if done.outcome == Outcome::Completed && done.arrived > Time::from_nanos(45_000_000_000) =>
+        {
+            Some(*done)
+        }
+        _ => None,
+    });
+    let mut failed = finished.expect("some request completes");
+    recorder.offered(failed.arrived, &failed.head);
+    (failed.outcome, failed.refusal) = (Outcome::Failed, Some(Refusal::plain(reason_of(1))));
+    recorder.finished(&failed);
+    recorder.violated(Time::ZERO, 2, &failed.head);
+    recorder.violated(Time::ZERO, 2, &failed.head);
+    let at = |seconds: u64| Time::from_nanos(seconds * 1_000_000_000);
+    recorder.operated(at(0), 0, 0, Ok(()));
+    recorder.operated(at(1), 0, 1, Err(Refusal::plain(QUEUE_FULL)));
+    if refuses {
+        recorder.operated(at(2), 0, 2, Err(Refusal::plain(reason_of(0))));
+    }
+    let blocked = u128::from(ended.as_nanos()) / 2;
+    let usage =
+        Usage { offered: 201, admitted: 200, peak: 15, peak_limit: 20, blocked, keys: 2, ..Usage::default() };
+    recorder.metered(0, &usage);
+    let recording = recorder.finish(ended);
+    let estimates = vec![None; asked(&scenario).len()];
+    let provenance = Provenance::new(&scenario, String::new(), vec![7]);
+    let mut summary = Summary::new(&scenario, &recording, provenance, Vec::new(), &estimates);
+    let row = |claim: &str, found: &str, verdict, replication| ExpectationRow {
+        name: "chat & <co>".to_owned(),
+        claim: claim.to_owned(),
+        expected: "10".to_owned(),
+        found: found.to_owned(),
+        verdict,
+        replication,
+    };
+    summary.expectations =
+        vec![row("accepted", "10", Verdict::Holds, None), row("refused", "12", Verdict::Violated, Some(3))];
+    ResultSet::new(summary, &recording)
 }
 
 /// Recordings of `replications` synthetic runs.
@@ -104,6 +156,67 @@ fn a_result_folder_reads_back_as_it_was_written() {
 }
 
 #[test]
+fn limits_and_operations_say_what_they_did() {
+    let summary = limited_set(false).summary;
+    let [rate, deadline, overhead, gate] = &summary.limits[..] else { panic!("{:?}", summary.limits) };
+    assert_eq!((&rate.value[..], &rate.counted_by[..], rate.origin()), ("20/s", "account", "documented"));
+    assert_eq!((rate.offered, rate.admitted, rate.refused, rate.counters), (201, 200, 0, 2));
+    assert_eq!(rate.peak_share, Some(0.75));
+    // Half of the time on one of two counters.
+    assert!((rate.blocked_share.unwrap() - 0.25).abs() < 1e-9, "{:?}", rate.blocked_share);
+    assert_eq!((deadline.refused, deadline.first_refused_ns.is_some()), (1, true));
+    assert_eq!((overhead.violations, overhead.is_met(), gate.is_met()), (2, true, false));
+    let creates = &summary.operations[0];
+    assert_eq!((&creates.verb[..], creates.offered, creates.accepted), ("create-endpoint", 2, 1));
+    assert_eq!(creates.refusals, [("queue-full".to_owned(), 1)].into());
+    let failed: Vec<u64> =
+        summary.workloads.iter().filter_map(|w| w.refusals.get("deadline").copied()).collect();
+    assert_eq!(failed, [1]);
+    assert!(summary.workloads.iter().all(|workload| !workload.refusals.contains_key("playground")));
+    assert!(summary.workloads[0].figure("failed share").is_some(), "a deadline is in force");
+}
+
+#[test]
+fn the_limit_with_the_highest_peak_share_binds_first_unless_one_refused() {
+    let first = |refuses| limited_set(refuses).summary.binds_first.unwrap();
+    // The deadline cancelled one, but no load is behind that.
+    let near = first(false);
+    assert_eq!((&near.limit[..], near.first_refused_ns), ("rate", None));
+    assert_eq!(
+        near.text(),
+        "rate (20/s) binds first as load grows: its peak was 75 % of the limit, so it binds at 1.33 times this run's load"
+    );
+    let refused = first(true);
+    assert_eq!((refused.first_refused_ns, refused.at_multiple), (Some(2_000_000_000), None));
+    assert_eq!(refused.text(), "rate (20/s) binds first: it refused for the first time at 2s");
+    assert_eq!(result_set(&scenario(), 100, 1).summary.binds_first, None);
+}
+
+#[test]
+fn a_run_without_limits_writes_nothing_about_them() {
+    let text = String::from_utf8(encode_summary(&result_set(&scenario(), 100, 1).summary)).unwrap();
+    for key in ["expectations", "profile", "limits", "binds_first", "operations", "overhead", "failed share"]
+    {
+        assert!(!text.contains(&format!("\"{key}\"")), "{key}");
+    }
+    let limited = limited_set(true).summary;
+    let text = encode_summary(&limited);
+    assert_eq!(serde_json::from_slice::<Summary>(&text).unwrap(), limited);
+}
+
+#[test]
+fn the_profile_in_a_line_has_its_state_and_its_overlays() {
+    let mut profile = limited_set(false).summary.profile.unwrap();
+    assert_eq!(
+        profile.text(),
+        "Acme Serving limits, Public Preview, as of 2026-08-07, with public-api (acme)"
+    );
+    (profile.as_of, profile.preview) = ("undated".to_owned(), false);
+    profile.overlays.clear();
+    assert_eq!(profile.text(), "Acme Serving limits, undated (acme)");
+}
+
+#[test]
 fn the_same_run_writes_the_same_bytes() {
     let scratch = Scratch::new("bytes");
     let scenario = scenario();
@@ -144,6 +257,24 @@ fn budgets_in_the_summary_add_up_to_the_end_to_end_latency_exactly() {
         assert_eq!(workload.budget.iter().map(|row| row.sum_ns).sum::<u128>(), workload.e2e_sum_ns);
         assert_eq!(workload.outcomes.values().sum::<u64>(), workload.offered);
     }
+}
+
+#[test]
+fn overhead_is_in_every_budget_as_soon_as_one_workload_has_some() {
+    let scenario = scenario();
+    let mut recording = recordings(&scenario, 100, 1).remove(0);
+    let parts = |recording: &Recording| -> Vec<usize> {
+        let provenance = Provenance::new(&scenario, String::new(), vec![7]);
+        let estimates = vec![None; asked(&scenario).len()];
+        let summary = Summary::new(&scenario, recording, provenance, Vec::new(), &estimates);
+        assert!(
+            summary.workloads.iter().all(|workload| workload.budget.last().unwrap().part == "preemption")
+        );
+        summary.workloads.iter().map(|workload| workload.budget.len()).collect()
+    };
+    assert_eq!(parts(&recording), [5, 5]);
+    recording.workloads[1].budget.overhead = 1;
+    assert_eq!(parts(&recording), [6, 6]);
 }
 
 #[test]
@@ -265,12 +396,30 @@ fn the_request_log_has_a_line_for_every_request_with_its_exact_latencies() {
         let record = record.unwrap();
         let number = |name: &str| record[at(name)].parse::<u64>().ok();
         let arrived = number("arrived_ns").unwrap();
+        assert_eq!(number("ready_ns"), Some(arrived));
+        assert_eq!(&record[at("retry_after_ns")], "");
         assert_eq!(ns(&record[at("e2e_us")]), number("ended_ns").unwrap() - arrived);
         match number("first_token_ns") {
             Some(first) => assert_eq!(ns(&record[at("ttft_us")]), first - arrived),
             None => assert_eq!((&record[at("outcome")], &record[at("ttft_us")]), ("refused", "")),
         }
     }
+}
+
+#[test]
+fn the_request_log_has_the_exact_wait_of_a_refused_request() {
+    let scenario = limited();
+    let finished = run(&scenario, 300, 3, 1).0.into_iter().find_map(|fact| match fact {
+        Fact::Finished(done) if done.outcome == Outcome::Refused => Some(done),
+        _ => None,
+    });
+    let mut done = finished.expect("some are refused");
+    let retry_after = Some(crate::time::Span::from_nanos(1_234_567_891));
+    done.refusal = Some(Refusal { retry_after, ..Refusal::plain(reason_of(0)) });
+    let mut log = RequestLog::new(&scenario, Vec::new());
+    log.finished(&done);
+    let text = String::from_utf8(log.finish().unwrap().0).unwrap();
+    assert!(text.contains(",refused,rate,1234567891,"), "{text}");
 }
 
 #[test]

@@ -40,6 +40,11 @@ impl Policy {
         }
     }
 
+    /// The limit behind a reason; `None` for a built-in one.
+    pub fn limit_of(&self, reason: u16) -> Option<&Limit> {
+        usize::from(reason).checked_sub(crate::request::BUILT_IN.len()).map(|index| &self.limits[index])
+    }
+
     /// How many reasons there are.
     pub fn reasons(&self) -> usize {
         crate::request::BUILT_IN.len() + self.limits.len()

@@ -273,7 +273,7 @@ impl<'s> ControlPlane<'s> {
             }
             Verb::StartEndpoint => {
                 let epoch = self.next_epoch();
-                self.names[endpoint()].start(copy(), terms.after, epoch);
+                self.names[endpoint()].start(copy(), terms.during, epoch);
                 Some((endpoint(), epoch))
             }
             Verb::StopEndpoint => {

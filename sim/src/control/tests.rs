@@ -468,7 +468,7 @@ fn requests_are_judged_by_what_serves_them_now() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever is called in whatever order: a refused call leaves every counter and what serves as they were, and
     /// nothing is held any more when all is deleted.

@@ -15,8 +15,8 @@ mod subjects;
 #[cfg(test)]
 mod tests;
 
-use crate::limits::Meters;
-use crate::profile::{Caller, Mechanism, Subject, Verb, judge};
+use crate::limits::{Algorithm, Meters};
+use crate::profile::{Caller, Key, Mechanism, Subject, Verb, judge};
 use crate::request::{CONFLICT, Refusal};
 use crate::scenario::Scenario;
 use crate::scenario::policy::{Operation, reason_of};
@@ -220,7 +220,7 @@ impl<'s> ControlPlane<'s> {
             });
         }
         let target = target.map_err(Refusal::plain)?;
-        if op.verb == Verb::RaiseLimit && !raises(op, self.meter(op), meters) {
+        if op.verb == Verb::RaiseLimit && !self.raises(op, meters) {
             return Err(Refusal::plain(CONFLICT));
         }
         let none = Holdings::default();
@@ -319,9 +319,12 @@ impl<'s> ControlPlane<'s> {
                 false
             }
             // The vendor may have gone beyond it meanwhile.
-            Verb::RaiseLimit if !raises(op, self.meter(op), meters) => false,
+            Verb::RaiseLimit if !self.raises(op, meters) => false,
             Verb::SetRateLimit | Verb::RaiseLimit | Verb::ChangeLimit => {
-                meters.set_limit(now, self.meter(op), op.value);
+                match self.counter(op) {
+                    Some(key) => meters.set_limit_of(now, self.meter(op), key, op.value),
+                    None => meters.set_limit(now, self.meter(op), op.value),
+                }
                 false
             }
             other => unreachable!("`{}` is over when it is done", other.name()),
@@ -331,6 +334,33 @@ impl<'s> ControlPlane<'s> {
     fn meter(&self, op: &Operation) -> u16 {
         let limit = op.limit.expect("an operation on a limit names one");
         self.scenario.policy.limits[limit].meter.expect("only limits that keep count can be set during a run")
+    }
+
+    /// The one counter that an operation on a limit is about. `None` when it is about all: when the limit is counted by
+    /// something that the operation does not name, or by buckets, which refill at one pace.
+    fn counter(&self, op: &Operation) -> Option<u32> {
+        let limit = &self.scenario.policy.limits[op.limit.expect("an operation on a limit names one")];
+        let bucket = matches!(limit.mechanism, Mechanism::Rate { algorithm: Algorithm::TokenBucket, .. });
+        let named = |key: Key| match key {
+            Key::Account => true,
+            Key::Endpoint => op.endpoint.is_some(),
+            Key::Model => op.model.is_some(),
+            Key::Token | Key::User => false,
+        };
+        let caller = Caller {
+            account: op.account as u32,
+            endpoint: op.endpoint.unwrap_or(0) as u32,
+            model: op.model.unwrap_or(0) as u32,
+            ..Caller::default()
+        };
+        (!bucket && limit.per.iter().all(|(key, _)| named(*key))).then(|| limit.key(&caller))
+    }
+
+    /// Whether an operation's value is more than what is in force.
+    fn raises(&self, op: &Operation, meters: &Meters) -> bool {
+        let meter = self.meter(op);
+        let current = self.counter(op).map_or_else(|| meters.limit(meter), |key| meters.limit_of(meter, key));
+        current.is_some_and(|current| op.value.is_none_or(|value| value > current))
     }
 
     fn build(&mut self, config: usize) {
@@ -348,11 +378,6 @@ impl<'s> ControlPlane<'s> {
             meters.release(now, meter, key, units);
         }
     }
-}
-
-/// Whether an operation's value is more than what is in force.
-fn raises(op: &Operation, meter: u16, meters: &Meters) -> bool {
-    meters.limit(meter).is_some_and(|current| op.value.is_none_or(|value| value > current))
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo), over a version's name and the patches in its image.

@@ -1,7 +1,7 @@
 use super::Effect;
 use super::fixture::*;
 use crate::limits::Algorithm;
-use crate::profile::{Attr, Condition, Counted, Mechanism, Range, Verb};
+use crate::profile::{Attr, Condition, Counted, Key, Mechanism, Range, Verb};
 use crate::request::CONFLICT;
 use crate::scenario::policy::Operation;
 use crate::time::{Span, Time};
@@ -284,16 +284,32 @@ fn only_an_admin_sets_a_rate_limit_and_history_counts() {
         let now = Time::ZERO + Span::from_millis(100) * tenth;
         if tenth == 300 {
             assert_eq!(desk.verdict(now, 0), Err("admins"));
-            assert_eq!(desk.meters.limit(0), None);
+            assert_eq!(desk.meters.limit_of(0, 0), None);
         }
         if tenth == 600 {
             assert_eq!(desk.call(now, 1), Ok(Vec::new()));
-            assert_eq!(desk.meters.limit(0), Some(300));
+            assert_eq!(desk.meters.limit_of(0, 0), Some(300));
         }
         let mut claims = [crate::limits::Claim { meter: 0, key: 0, units: 1, entry: 0 }];
         accepted[tenth as usize / 600] += u64::from(desk.meters.admit(now, &mut claims).is_ok());
     }
     assert_eq!(accepted, [600, 300, 300]);
+}
+
+#[test]
+fn a_rate_limit_of_one_endpoint_leaves_the_others_alone() {
+    let on = &[Verb::Inference];
+    let mut per_endpoint = limit("rate", on, rate(None, 5, Span::from_secs(60)));
+    (per_endpoint.per, per_endpoint.keys) = (vec![(Key::Endpoint, 1)], 2);
+    let mut set = sets(Verb::SetRateLimit, 0, 5);
+    set.endpoint = Some(1);
+    let (x, mut y) = (endpoint("x", 0), endpoint("y", 0));
+    y.exists = true;
+    let scenario = scenario(vec![per_endpoint], vec![x, y], vec![set]);
+    let mut desk = Desk::open(&scenario);
+    assert_eq!(desk.verdict(at(0.0), 0), Ok(()));
+    let limits = [0, 1].map(|key| desk.meters.limit_of(0, key));
+    assert_eq!(limits, [None, Some(5)]);
 }
 
 #[test]
@@ -314,7 +330,7 @@ fn a_raise_may_take_its_time_and_never_lowers() {
     assert_eq!(desk.verdict(at(60.0), 0), Ok(()));
     assert_eq!(desk.verdict(at(61.0), 2), Ok(()));
     desk.ready(second);
-    assert_eq!(desk.meters.limit(0), Some(9));
+    assert_eq!(desk.meters.limit_of(0, 0), Some(9));
 }
 
 #[test]

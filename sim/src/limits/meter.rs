@@ -22,6 +22,8 @@ enum Mechanism {
 pub(super) struct Meter {
     mechanism: Mechanism,
     limit: Option<u64>,
+    /// Keys with a limit of their own, by key. Few, and empty in most meters.
+    own: Vec<(u32, Option<u64>)>,
     /// Of all limits to come.
     most: u64,
     /// Every claim is one unit.
@@ -40,6 +42,7 @@ impl Meter {
                 return Meter {
                     mechanism,
                     limit,
+                    own: Vec::new(),
                     most: u64::MAX,
                     single: false,
                     counts_refused: false,
@@ -56,17 +59,26 @@ impl Meter {
             Algorithm::TokenBucket => Mechanism::Bucket(TokenBucket::new(window, burst, limit, keys)),
             Algorithm::FixedWindow => Mechanism::Window(FixedWindow::new(window, keys)),
         };
-        Meter { mechanism, limit, most, single: !weighted, counts_refused, tally }
+        Meter { mechanism, limit, own: Vec::new(), most, single: !weighted, counts_refused, tally }
     }
 
     pub(super) fn limit(&self) -> Option<u64> {
         self.limit
     }
 
+    /// The limit of one key. O(log keys with a limit of their own).
+    #[inline]
+    pub(super) fn limit_of(&self, key: u32) -> Option<u64> {
+        if self.own.is_empty() {
+            return self.limit;
+        }
+        self.own.binary_search_by_key(&key, |own| own.0).map_or(self.limit, |at| self.own[at].1)
+    }
+
     /// The first instant from `now` on at which `units` fit; None when time alone will not bring it.
     #[inline]
     pub(super) fn ready(&self, now: Time, key: u32, units: u64) -> Option<Time> {
-        let Some(limit) = self.limit else { return Some(now) };
+        let Some(limit) = self.limit_of(key) else { return Some(now) };
         match &self.mechanism {
             Mechanism::Log(log) => log.ready(now, key, units, limit),
             Mechanism::Weighted(log) => log.ready(now, key, units, limit),
@@ -151,13 +163,14 @@ impl Meter {
 
     #[inline]
     fn note(&mut self, now: Time, key: u32, level: u128) {
-        self.tally.level(level, self.limit);
+        self.tally.level(level, self.limit_of(key));
         self.tally.blocked(now, key, self.ready(now, key, 1));
     }
 
     pub(super) fn set_limit(&mut self, now: Time, limit: Option<u64>) {
         assert!(limit.is_none_or(|limit| limit <= self.most), "limit {limit:?}, but {} at most", self.most);
         self.limit = limit;
+        self.own.clear();
         if let Mechanism::Bucket(bucket) = &mut self.mechanism {
             bucket.set_rate(now, limit);
         }
@@ -165,6 +178,18 @@ impl Meter {
             if self.tally.has_used(key) {
                 self.tally.blocked(now, key, self.ready(now, key, 1));
             }
+        }
+    }
+
+    pub(super) fn set_limit_of(&mut self, now: Time, key: u32, limit: Option<u64>) {
+        assert!(limit.is_none_or(|limit| limit <= self.most), "limit {limit:?}, but {} at most", self.most);
+        assert!(!matches!(self.mechanism, Mechanism::Bucket(_)), "all buckets of a meter refill at one pace");
+        match self.own.binary_search_by_key(&key, |own| own.0) {
+            Ok(at) => self.own[at].1 = limit,
+            Err(at) => self.own.insert(at, (key, limit)),
+        }
+        if self.tally.has_used(key) {
+            self.tally.blocked(now, key, self.ready(now, key, 1));
         }
     }
 

@@ -162,7 +162,7 @@ impl Meters {
         let Claim { meter, key, .. } = claims[at];
         let first = &mut self.meters[usize::from(meter)];
         first.reported(now);
-        let limit = first.limit().expect("without a limit everything is admitted");
+        let limit = first.limit_of(key).expect("without a limit everything is admitted");
         let current = first.used(now, key).saturating_add(units_before(claims, at));
         for claim in claims {
             self.meters[usize::from(claim.meter)].refused(now, claim.key, claim.units);
@@ -200,7 +200,19 @@ impl Meters {
         self.meters[usize::from(meter)].set_limit(now, limit);
     }
 
-    /// The limit in force.
+    /// Sets the limit of one key, which others of the meter do not share; [`Meters::set_limit`] takes it back. Not for
+    /// token buckets (asserted): all buckets of a meter refill at one pace. O(keys with a limit of their own).
+    pub fn set_limit_of(&mut self, now: Time, meter: u16, key: u32, limit: Option<u64>) {
+        self.advance(now);
+        self.meters[usize::from(meter)].set_limit_of(now, key, limit);
+    }
+
+    /// The limit of one key.
+    pub fn limit_of(&self, meter: u16, key: u32) -> Option<u64> {
+        self.meters[usize::from(meter)].limit_of(key)
+    }
+
+    /// The limit in force, where a key has none of its own.
     pub fn limit(&self, meter: u16) -> Option<u64> {
         self.meters[usize::from(meter)].limit()
     }

@@ -528,6 +528,22 @@ fn a_limit_that_comes_later_decides_by_the_history_before_it() {
 }
 
 #[test]
+fn a_key_with_a_limit_of_its_own_shares_no_other() {
+    let spec = rate(Algorithm::SlidingLog, 9, Span::from_secs(1));
+    let mut meters = Meters::new(vec![(MeterSpec::Rate(RateSpec { limit: Some(2), most: 9, ..spec }), 3)]);
+    let mut admitted = |meters: &mut Meters, key, at| {
+        (0..9)
+            .filter(|_| meters.admit(ns(at), &mut [Claim { key, units: 1, ..Claim::default() }]).is_ok())
+            .count()
+    };
+    meters.set_limit_of(ns(0), 0, 1, Some(5));
+    meters.set_limit_of(ns(0), 0, 2, None);
+    assert_eq!([0, 1, 2].map(|key| admitted(&mut meters, key, 0)), [2, 5, 9]);
+    meters.set_limit(ns(SECOND), 0, Some(3));
+    assert_eq!([0, 1, 2].map(|key| admitted(&mut meters, key, SECOND)), [3, 3, 3]);
+}
+
+#[test]
 fn a_whole_second_at_300_000_a_second_is_exact() {
     for algorithm in [Algorithm::SlidingLog, Algorithm::TokenBucket] {
         let spec = rate(algorithm, 300_000, Span::from_secs(1));

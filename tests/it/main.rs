@@ -9,6 +9,7 @@ mod determinism;
 mod differential;
 mod experiment;
 mod limit_edges;
+mod limits;
 mod run;
 mod scenarios;
 mod support;

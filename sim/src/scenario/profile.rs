@@ -80,6 +80,11 @@ pub fn built_in() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|(id, _)| *id)
 }
 
+/// ``did you mean `x`?`` when one of `known` is within a few typing errors of `wrong`.
+pub fn suggestion<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    did_you_mean(wrong, known)
+}
+
 /// Loads a built-in profile by its id, or a file: what contains a `/` or ends in `.toml` is a path.
 ///
 /// # Errors

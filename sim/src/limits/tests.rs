@@ -531,7 +531,7 @@ fn a_limit_that_comes_later_decides_by_the_history_before_it() {
 fn a_key_with_a_limit_of_its_own_shares_no_other() {
     let spec = rate(Algorithm::SlidingLog, 9, Span::from_secs(1));
     let mut meters = Meters::new(vec![(MeterSpec::Rate(RateSpec { limit: Some(2), most: 9, ..spec }), 3)]);
-    let mut admitted = |meters: &mut Meters, key, at| {
+    let admitted = |meters: &mut Meters, key, at| {
         (0..9)
             .filter(|_| meters.admit(ns(at), &mut [Claim { key, units: 1, ..Claim::default() }]).is_ok())
             .count()

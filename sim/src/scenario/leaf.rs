@@ -7,6 +7,7 @@ use super::diagnostic::Errors;
 use super::document::{Node, Value};
 use super::units::{self, FEMTOS_PER_NANO, UnitError};
 use crate::hardware;
+use crate::profile::Verb;
 use crate::time::Span;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -40,6 +41,8 @@ macro_rules! inline_schema {
         }
     };
 }
+
+pub(super) use inline_schema;
 
 /// A reference to something declared in the file, or the name of something built in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -502,6 +505,10 @@ macro_rules! built_in {
 }
 
 built_in!(
+    /// What an operation does.
+    VerbName, "operation", verb_names
+);
+built_in!(
     /// A GPU type.
     GpuName, "GPU", hardware::gpu_names
 );
@@ -514,8 +521,13 @@ built_in!(
     CalibrationName, "calibration profile", hardware::calibration_names
 );
 
+/// What an operation can do: everything but sending requests, which workloads do.
+fn verb_names() -> impl Iterator<Item = &'static str> {
+    Verb::ALL.iter().filter(|verb| **verb != Verb::Inference).map(|verb| verb.name())
+}
+
 /// The value, or an error that says why the text is not one.
-fn reported<T>(
+pub(super) fn reported<T>(
     parsed: Result<T, UnitError>,
     node: &Node,
     expected: &str,
@@ -545,7 +557,7 @@ fn reported<T>(
 }
 
 /// A bare number where a unit is needed gets a hint that shows the number with one.
-fn no_unit_or_wrong(node: &Node, expected: &str, unit: &str, errors: &mut Errors) {
+pub(super) fn no_unit_or_wrong(node: &Node, expected: &str, unit: &str, errors: &mut Errors) {
     match plain_number(node) {
         Some(number) if number.is_finite() && number >= 0.0 => {
             let hint = format!("write `\"{node}{unit}\"` if that is what is meant");

@@ -95,40 +95,26 @@ pub fn variant_names(path: &Path) -> Result<Vec<String>, Diagnostics> {
 /// It describes the shape: every key, its unit and its range. What only the whole can tell (names that must exist, parts
 /// that must agree) is left to [`load`].
 pub fn schema() -> serde_json::Value {
+    schema_of::<ScenarioFile>("tidegate scenario")
+}
+
+/// The schema of a whole file, with its definitions.
+pub(super) fn schema_of<T: schemars::JsonSchema>(title: &str) -> serde_json::Value {
     let mut generator = schemars::SchemaGenerator::default();
-    let mut schema = <ScenarioFile as schemars::JsonSchema>::json_schema(&mut generator);
+    let mut schema = T::json_schema(&mut generator);
     schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
-    schema.insert("title".into(), "tidegate scenario".into());
+    schema.insert("title".into(), title.into());
     schema.insert("$defs".into(), generator.take_definitions(true).into());
     schema.to_value()
 }
 
 fn read(path: &Path) -> Result<String, Diagnostics> {
-    let refused = |message: String, hint: &str| {
+    document::read(path, "scenario").map_err(|(message, hint)| {
         let mut errors = Errors::default();
         errors.refuse_with(&Place { source: 0, span: 0..0, path: "".into() }, message, hint);
         let name = path.to_string_lossy().into_owned();
-        Err(errors.into_diagnostics(vec![SourceText { name, text: String::new() }]))
-    };
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.len() > document::BYTES_MOST as u64 => {
-            let message =
-                format!("the file has `{}` bytes, at most {} are read", meta.len(), document::BYTES_MOST);
-            return refused(message, "a scenario is a few kilobytes of TOML; is this a trace?");
-        }
-        Ok(meta) if meta.is_dir() => return refused("this is a folder".into(), "name a scenario file"),
-        _ => {}
-    }
-    match std::fs::read(path).map(String::from_utf8) {
-        Ok(Ok(text)) => Ok(text),
-        Ok(Err(error)) => {
-            let at = error.utf8_error().valid_up_to();
-            refused(format!("byte {at} is not UTF-8 text"), "a scenario is a TOML file")
-        }
-        Err(error) => {
-            refused(format!("the file cannot be read: {error}"), "give the path of a scenario file")
-        }
-    }
+        errors.into_diagnostics(vec![SourceText { name, text: String::new() }])
+    })
 }
 
 /// A variant: its name and what it changes.
@@ -213,7 +199,13 @@ impl Loader {
         let mut table = table.clone();
         table.entries.retain(|entry| entry.key != "variants");
         let file = ScenarioFile::read(&table, &root.place, &mut self.errors)?;
-        let mut cx = Context { errors: &mut self.errors, traces: &mut self.traces, caveats: Vec::new() };
+        let mut cx = Context {
+            errors: &mut self.errors,
+            traces: &mut self.traces,
+            caveats: Vec::new(),
+            notes: Vec::new(),
+            sources: &mut self.sources,
+        };
         resolve::resolve(&file, &self.name, variant.map(|(name, _)| name.as_str()), &mut cx)
     }
 

@@ -29,8 +29,11 @@ pub enum Command {
     Run(RunArgs),
     /// Check a scenario file and print every error it has, without running it.
     Check(CheckArgs),
-    /// Print the JSON Schema of scenario files, for editors.
-    Schema,
+    /// Print the JSON Schema of scenario files (or of profiles), for editors.
+    Schema(SchemaArgs),
+    /// Look into limits: what a vendor documents, and what enforces it.
+    #[command(subcommand)]
+    Limits(LimitsCommand),
     /// Look into a request trace.
     #[command(subcommand)]
     Trace(TraceCommand),
@@ -103,6 +106,121 @@ pub struct CheckArgs {
     /// Which scenario.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
+}
+
+/// Options of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Of profiles, the files with a vendor's limits.
+    #[arg(long)]
+    pub profile: bool,
+}
+
+/// Subcommands of `limits`.
+#[derive(Debug, Subcommand)]
+pub enum LimitsCommand {
+    /// List limits: value, what it is counted by, where it is asked, where it is from, what tests it.
+    #[command(after_help = LIST_EXAMPLES)]
+    List(ListArgs),
+    /// Show a limit or a documented row: the sentence, its edges, how it is enforced, what is answered.
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(ShowArgs),
+    /// Lay two profiles side by side, by what is limited rather than by name.
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(DiffArgs),
+    /// List every documented row and how it is honoured. Exits with 1 when a row is not.
+    #[command(after_help = COVERAGE_EXAMPLES)]
+    Coverage(CoverageArgs),
+    /// Write a profile of your own to start from, with comments. Never overwrites a file.
+    #[command(after_help = NEW_EXAMPLES)]
+    New(NewArgs),
+}
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  tidegate limits list
+  tidegate limits list --profile databricks-model-serving --overlay public
+  tidegate limits list --profile ./my-gateway.toml";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  tidegate limits show dbx-qps-workspace-standard
+  tidegate limits show team-rate --profile ./my-gateway.toml";
+
+const DIFF_EXAMPLES: &str = "\
+Examples:
+  tidegate limits diff databricks-model-serving databricks-gcp-preview
+  tidegate limits diff --json digitalocean-inference ./my-gateway.toml > limits.json";
+
+const COVERAGE_EXAMPLES: &str = "\
+Exit codes:
+  0  every row is enforced, modelled, reported, informational with a reason, or pending
+  1  a row is none of these; with `--strict`, also when one is pending
+
+Examples:
+  tidegate limits coverage
+  tidegate limits coverage --strict --json";
+
+const NEW_EXAMPLES: &str = "\
+Examples:
+  tidegate limits new my-gateway.toml
+  tidegate limits list --profile my-gateway.toml";
+
+/// Options of `limits list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// A built-in profile, or a path (with a `/` or ending in `.toml`) [default: all that are built in].
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Switch on a set of limits that is off by default. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub overlay: Vec<String>,
+}
+
+/// Options of `limits show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Name of a limit, or id of a documented row.
+    pub id: String,
+    /// The profile it is in [default: all that are built in].
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+}
+
+/// Options of `limits diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A built-in profile, or a path.
+    pub left: String,
+    /// Another.
+    pub right: String,
+    /// Switch on a set of limits, in each profile that has it. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub overlay: Vec<String>,
+    /// Print both as JSON: each limit in force with its values, row and provenance, keys sorted.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `limits coverage`.
+#[derive(Debug, Args)]
+pub struct CoverageArgs {
+    /// Only this profile [default: all that are built in].
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Fail when a row is pending, too.
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `limits new`.
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// The file to write.
+    pub path: PathBuf,
 }
 
 /// Subcommands of `trace`.

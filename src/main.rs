@@ -19,7 +19,8 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::check(&args),
-        Command::Schema => commands::schema::schema(),
+        Command::Schema(args) => commands::schema::schema(&args),
+        Command::Limits(command) => commands::limits::run(&command),
         Command::Trace(TraceCommand::Inspect(args)) => commands::trace::inspect(&args),
         Command::Plot(args) => commands::plot::plot(&args),
     };

@@ -1,6 +1,7 @@
 //! One file a command; each only reads its arguments, calls the libraries and prints.
 
 pub mod check;
+pub mod limits;
 pub mod plot;
 pub mod run;
 pub mod schema;

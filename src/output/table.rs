@@ -1,11 +1,14 @@
 //! Tables on the terminal, readable without colour.
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement};
 use tidegate_sim::results::figure::{QUANTILES, count, quantile_name};
 use tidegate_sim::results::table::Table;
 use tidegate_sim::results::{Figure, Summary, Verdict, WorkloadSummary};
 use tidegate_sim::scenario::Metric;
+
+/// Width of tables of words, columns of a terminal: fixed, because what is printed does not depend on the terminal.
+const WORDS_WIDTH: u16 = 150;
 
 /// Everything `run` prints: latencies, rates and outcomes by workload, load by pool, verdicts, and why one does not hold.
 pub fn summary_text(summary: &Summary) -> String {
@@ -89,14 +92,33 @@ fn with_interval(figure: &Figure) -> String {
 
 /// A table as text, with its title above and its figures to the right. Empty tables are left out.
 pub fn render(table: &Table) -> String {
-    if table.rows.is_empty() {
-        return String::new();
+    let mut drawn = drawn(table);
+    for column in drawn.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
+    text(table, &drawn)
+}
+
+/// As [`render`], of words: everything stands to the left, and long sentences are wrapped, but not the first column.
+pub fn render_words(table: &Table) -> String {
+    let mut drawn = drawn(table);
+    drawn.set_content_arrangement(ContentArrangement::Dynamic).set_width(WORDS_WIDTH);
+    if let Some(column) = drawn.column_mut(0) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    text(table, &drawn)
+}
+
+fn drawn(table: &Table) -> comfy_table::Table {
     let mut drawn = comfy_table::Table::new();
     drawn.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     drawn.set_header(&table.head).add_rows(&table.rows);
-    for column in drawn.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    drawn
+}
+
+fn text(table: &Table, drawn: &comfy_table::Table) -> String {
+    if table.rows.is_empty() {
+        return String::new();
     }
     let lines: Vec<String> = drawn.lines().map(|line| line.trim_end().to_owned()).collect();
     let title = if table.title.is_empty() { String::new() } else { format!("\n{}\n", table.title) };

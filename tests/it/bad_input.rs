@@ -54,6 +54,24 @@ fn every_broken_scenario_is_refused_with_its_diagnostic() {
     });
 }
 
+#[test]
+fn every_broken_profile_is_refused_with_its_diagnostic() {
+    let files = scenarios("tests/bad/profiles");
+    assert!(files.len() >= 50, "the corpus has {} files", files.len());
+    insta::with_settings!({
+        snapshot_path => "../bad/profiles",
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, {
+        for path in files {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let found = scenario::profile::load(&path.to_string_lossy()).expect_err(&name);
+            well_formed(&found);
+            insta::assert_snapshot!(name, shown(&found));
+        }
+    });
+}
+
 /// The errors, each with the text it underlines.
 fn shown(found: &Diagnostics) -> String {
     let mut out = String::new();
@@ -149,11 +167,11 @@ fn an_error_in_an_override_underlines_the_override() {
     "#);
 }
 
-/// A shipped scenario with bytes replaced, cut, doubled, or with one value swapped for another.
-fn mutated() -> impl Strategy<Value = String> {
-    let texts: Vec<String> = scenarios("scenarios")
-        .into_iter()
-        .chain(scenarios("tests/bad/scenarios"))
+/// A file of the folders with bytes replaced, cut, doubled, or with one value swapped for another.
+fn mutated(folders: &[&str]) -> impl Strategy<Value = String> + use<> {
+    let texts: Vec<String> = folders
+        .iter()
+        .flat_map(|folder| scenarios(folder))
         .map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned())
         .collect();
     let piece = prop_oneof![
@@ -196,8 +214,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_mutated_scenario_loads_or_is_refused_but_never_panics(text in mutated()) {
+    fn a_mutated_scenario_loads_or_is_refused_but_never_panics(text in mutated(&["scenarios", "tests/bad/scenarios"])) {
         if let Err(found) = scenario::check_str("scenarios/mutated.toml", &text, &Overrides::default()) {
+            well_formed(&found);
+        }
+    }
+
+    #[test]
+    fn a_mutated_profile_loads_or_is_refused_but_never_panics(
+        text in mutated(&["sim/profiles", "tests/bad/profiles"])
+    ) {
+        if let Err(found) = scenario::profile::load_str("mutated.toml", &text) {
             well_formed(&found);
         }
     }

@@ -8,6 +8,7 @@ mod crosscheck;
 mod determinism;
 mod differential;
 mod experiment;
+mod limits;
 mod policy;
 mod run;
 mod scenarios;

@@ -13,7 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("request", &["time"]),
     ("table", &["time", "rng", "request"]),
     ("limits", &["time"]),
-    ("profile", &["time", "limits"]),
+    ("profile", &["time", "request", "limits"]),
     ("hardware", &["replica::step_time"]),
     ("observe", &["time", "request", "limits", "scenario"]),
     (

@@ -11,6 +11,17 @@ pub enum Algorithm {
     FixedWindow,
 }
 
+impl Algorithm {
+    /// The name used in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::SlidingLog => "sliding-log",
+            Algorithm::TokenBucket => "token-bucket",
+            Algorithm::FixedWindow => "fixed-window",
+        }
+    }
+}
+
 /// What a meter did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

@@ -3,9 +3,11 @@
 //! Code knows mechanisms ([`limit::Mechanism`]), profiles know vendors. A profile is decoded by `scenario`, from one of
 //! the files in `sim/profiles` or from a user's own file of the same form.
 
+pub mod answer;
 pub mod attr;
 pub mod judge;
 pub mod limit;
+mod text;
 
 pub use attr::{Attr, Condition, Subject};
 pub use judge::{Judgement, Refused, concerns, judge};

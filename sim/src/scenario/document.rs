@@ -5,6 +5,7 @@
 use super::diagnostic::{Errors, Place, join, shorten};
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -143,6 +144,28 @@ impl fmt::Display for Node {
             Value::Bool(flag) => write!(f, "{flag}"),
             Value::List(_) => f.write_str("[..]"),
             Value::Table(_) => f.write_str("{ .. }"),
+        }
+    }
+}
+
+/// The text of a scenario or profile (`what`), or what is wrong with the file and what to do about it.
+pub(super) fn read(path: &Path, what: &str) -> Result<String, (String, String)> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.len() > BYTES_MOST as u64 => {
+            let message = format!("the file has `{}` bytes, at most {BYTES_MOST} are read", meta.len());
+            return Err((message, format!("a {what} is a few kilobytes of TOML; is this a trace?")));
+        }
+        Ok(meta) if meta.is_dir() => return Err(("this is a folder".into(), format!("name a {what} file"))),
+        _ => {}
+    }
+    match std::fs::read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => Ok(text),
+        Ok(Err(error)) => {
+            let at = error.utf8_error().valid_up_to();
+            Err((format!("byte {at} is not UTF-8 text"), format!("a {what} is a TOML file")))
+        }
+        Err(error) => {
+            Err((format!("the file cannot be read: {error}"), format!("give the path of a {what} file")))
         }
     }
 }

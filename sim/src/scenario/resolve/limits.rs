@@ -126,6 +126,12 @@ fn change(loaded: &mut LoadedLimit, file: &LimitFile, place: &Place, cx: &mut Co
     let before = cx.errors.count();
     let was = loaded.limit.clone();
     let (required, raisable) = (loaded.required, loaded.raisable);
+    if (file.value.is_some() || file.algorithm.is_some()) && std::mem::take(&mut loaded.switched)
+        && let Mechanism::Rate { algorithm, .. } = &mut loaded.limit.mechanism
+    {
+        // Whether the log is too long is asked again of the new value.
+        *algorithm = Algorithm::SlidingLog;
+    }
     let limit = &mut loaded.limit;
     refuse_other_keys(limit, file, place, cx.errors);
     if !file.enabled.value {

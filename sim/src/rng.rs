@@ -35,6 +35,10 @@ pub enum Purpose {
     Replication = 11,
     /// Resampling inside a statistic.
     Bootstrap = 12,
+    /// Bytes of request bodies.
+    Body = 13,
+    /// What an endpoint adds to each request.
+    Overhead = 14,
 }
 
 /// The stream for `purpose` of `source`, `index`-th sub-stream (a session, a replication; 0 when there is one).

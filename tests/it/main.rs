@@ -10,6 +10,7 @@ mod differential;
 mod experiment;
 mod limit_edges;
 mod limits;
+mod policy;
 mod run;
 mod scenarios;
 mod support;

@@ -177,7 +177,11 @@ impl<T: Decode> Field for Lenient<T> {
 
 /// `[[entries]]`, read one by one.
 #[derive(Clone, Debug)]
-pub(super) struct Entries<T>(pub Vec<At<T>>);
+pub(super) struct Entries<T>(
+    pub Vec<At<T>>,
+    /// Entries that could not be read, as they stand in the file.
+    pub Vec<Node>,
+);
 
 impl<T: Decode> Field for Entries<T> {
     const REQUIRED: bool = false;
@@ -186,10 +190,17 @@ impl<T: Decode> Field for Entries<T> {
             wrong_kind(node, "a list of tables, `[[..]]`", errors);
             return None;
         };
-        Some(Entries(nodes.iter().filter_map(|node| At::read(node, errors)).collect()))
+        let (mut read, mut broken) = (Vec::new(), Vec::new());
+        for node in nodes {
+            match At::read(node, errors) {
+                Some(entry) => read.push(entry),
+                None => broken.push(node.clone()),
+            }
+        }
+        Some(Entries(read, broken))
     }
     fn absent() -> Option<Self> {
-        Some(Entries(Vec::new()))
+        Some(Entries(Vec::new(), Vec::new()))
     }
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         let entry = generator.subschema_for::<T>();
@@ -354,6 +365,17 @@ pub(super) fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>
     Some(format!("did you mean `{}`?", near.1))
 }
 
+/// The key a field of a section is for: a field named like a keyword of Rust is written `r#key`.
+pub(super) const fn key_of(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', key @ ..] => match std::str::from_utf8(key) {
+            Ok(key) => key,
+            Err(_) => field,
+        },
+        _ => field,
+    }
+}
+
 /// Doc lines as one description.
 pub(super) fn description(lines: &[&str]) -> String {
     lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ").trim().to_owned()
@@ -400,7 +422,8 @@ macro_rules! section {
         }
 
         impl $(<$q: $bound>)? $crate::scenario::decode::Section for $name $(<$q>)? {
-            const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
+            const KEYS: &'static [&'static str] =
+                &[$($crate::scenario::decode::key_of(stringify!($key))),*];
 
             fn read(
                 table: &$crate::scenario::document::Table,
@@ -408,7 +431,8 @@ macro_rules! section {
                 errors: &mut $crate::scenario::diagnostic::Errors,
             ) -> Option<Self> {
                 $( let $key = $crate::scenario::decode::field::<$ty>(
-                    table, stringify!($key), $crate::scenario::decode::default!($($default)?), place, errors,
+                    table, $crate::scenario::decode::key_of(stringify!($key)),
+                    $crate::scenario::decode::default!($($default)?), place, errors,
                 ); )*
                 Some(Self { $( $key: $key?, )* })
             }
@@ -421,11 +445,11 @@ macro_rules! section {
                 $( {
                     let default: Option<serde_json::Value> = $crate::scenario::decode::default!($($default)?);
                     if <$ty as $crate::scenario::decode::Field>::REQUIRED && default.is_none() {
-                        required.push(stringify!($key).into());
+                        required.push($crate::scenario::decode::key_of(stringify!($key)).into());
                     }
                     let schema = <$ty as $crate::scenario::decode::Field>::schema(generator);
                     let described = $crate::scenario::decode::describe_key(schema, &[$($key_doc),*], default);
-                    properties.insert(stringify!($key).into(), described);
+                    properties.insert($crate::scenario::decode::key_of(stringify!($key)).into(), described);
                 } )*
             }
 

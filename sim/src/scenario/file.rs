@@ -3,12 +3,16 @@
 //! This is the only list of keys. The decoder, the JSON Schema and its descriptions come from it; what a value means
 //! together with others is decided in `resolve`.
 
-use super::decode::{At, Decode, Entries, Lenient, Named, choice, section, words};
+use super::decode::{At, Decode, Entries, Lenient, List, Named, choice, section, words};
 use super::diagnostic::Errors;
 use super::document::{Node, Value};
+use super::dist_file::{DistFile, Lengths, Times, Turns};
 use super::leaf::{
-    Amount, ArchitectureName, Bytes, CalibrationName, Coefficient, Count, Cv, Delay, Duration, GpuName,
-    Lasting, Name, Number, Rate, Raw, Share, TOKENS_MOST, Text, Tokens, YEAR,
+    ArchitectureName, Bytes, CalibrationName, Coefficient, Count, Cv, Delay, Duration, GpuName, Lasting, Name,
+    Number, Rate, Raw, Share, TOKENS_MOST, Text, Tokens, YEAR,
+};
+use super::policy_file::{
+    AccountFile, EndpointFile, ExpectFile, LimitFile, OperationFile, RequestFile,
 };
 use super::variants::Variants;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -27,8 +31,18 @@ section! {
         pools: Named<PoolFile>,
         /// Tiers: the pools a workload may use, and its priority.
         tiers: Named<TierFile>,
+        /// Customers of the gateway; one of the name `main` when left out.
+        accounts: Named<AccountFile>,
+        /// Endpoints: models under a name, in front of pools.
+        endpoints: Named<EndpointFile>,
+        /// Limits of the profile that are other than it says.
+        limits: Named<LimitFile>,
         /// Sources of requests.
         workloads: Named<WorkloadFile>,
+        /// What is done on the control plane during the run.
+        operations: Entries<OperationFile>,
+        /// Exact counts and times that every run must have.
+        expect: Entries<ExpectFile>,
         /// Claims about the results, decided with statistics.
         properties: Entries<PropertyFile>,
         /// Named sets of overrides: key paths, in quotes, and their values.
@@ -53,6 +67,11 @@ section! {
         end: At<EndWord> = "drain",
         /// Width of a bin of the timeline; about 200 bins when left out.
         bin: Option<At<Duration<MS, YEAR>>>,
+        /// Whose limits hold: the id of a built-in profile, or the path of a file (it has a `/` or ends in `.toml`),
+        /// relative to the scenario. No limits when left out.
+        profile: Option<At<Text>>,
+        /// Sets of limits of the profile that are on; off when not named.
+        overlays: At<List<Name>> = [],
     }
 }
 
@@ -132,6 +151,22 @@ section! {
         architecture: Option<At<ArchitectureName>>,
         /// Longest prompt plus output it is served with; the architecture's own when left out.
         context: Option<At<Tokens<1, TOKENS_MOST>>>,
+        /// What it does: `chat`, `embedding`, `rerank`, `audio`, `tts`, `image`.
+        kind: Option<At<Text>>,
+        /// Who made it.
+        provider: Option<At<Text>>,
+        /// Where it comes from: `hosted`, `commercial`, `open-source`.
+        provenance: Option<At<Text>>,
+        /// Family it is a version of.
+        family: Option<At<Text>>,
+        /// Which version of its family; higher is newer.
+        version: Option<At<Count<0, 1_000_000_000>>>,
+        /// Whether its version is stable.
+        stable: Option<At<bool>>,
+        /// Whether the vendor lists it.
+        listed: Option<At<bool>>,
+        /// `false`: an operation publishes it.
+        published: At<bool> = true,
     }
 }
 
@@ -373,10 +408,22 @@ section! {
 section! {
     /// A source of requests.
     struct WorkloadFile {
-        /// What it buys.
-        tier: At<Name>,
-        /// The model it asks for; may be left out when its tier serves one model only.
+        /// What it buys; instead of it, it may call an `endpoint`.
+        tier: Option<At<Name>>,
+        /// The endpoint it calls.
+        endpoint: Option<At<Name>>,
+        /// The model it asks for; may be left out when its tier or endpoint serves one model only.
         model: Option<At<Name>>,
+        /// Models it may be given, best first: the first that the gates let through. Instead of `model`.
+        models: Option<At<Vec<At<Name>>>>,
+        /// Whose requests they are; the endpoint's account, or the only one, when left out.
+        account: Option<At<Name>>,
+        /// Token that all its tenants share; one for each tenant when left out.
+        token: Option<At<Name>>,
+        /// User that all its tenants are; one for each tenant when left out.
+        user: Option<At<Name>>,
+        /// What limits can know of its requests.
+        request: At<RequestFile> = {},
         /// Tenants its requests are spread over.
         tenants: At<Count<1, 1_000_000>> = 1,
         /// When requests, or sessions, start.
@@ -604,186 +651,6 @@ section! {
         tpot: Option<At<Lasting>>,
         /// End-to-end latency at most.
         e2e: Option<At<Lasting>>,
-    }
-}
-
-/// What a distribution is of: it decides how values and means are written.
-pub(super) trait Quantity: Clone + std::fmt::Debug + JsonSchema + 'static {
-    /// A value.
-    type Value: Decode + Clone + std::fmt::Debug + Magnitude;
-    /// A mean, which need not be a possible value.
-    type Mean: Decode + Clone + std::fmt::Debug + Magnitude;
-}
-
-/// A value as the number a distribution is made of: tokens, turns, or seconds.
-pub(super) trait Magnitude {
-    fn magnitude(&self) -> f64;
-}
-
-macro_rules! quantity {
-    ($(#[doc = $doc:literal])* $name:ident: $value:ty, $mean:ty) => {
-        $(#[doc = $doc])*
-        #[derive(Clone, Debug)]
-        pub(super) struct $name;
-
-        impl Quantity for $name {
-            type Value = $value;
-            type Mean = $mean;
-        }
-
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                Schema::default()
-            }
-        }
-    };
-}
-
-quantity!(
-    /// Tokens, at least 1.
-    Lengths: Tokens<1, TOKENS_MOST>, Amount
-);
-quantity!(
-    /// Time.
-    Times: Delay, Lasting
-);
-quantity!(
-    /// Turns of a conversation, at least 1.
-    Turns: Count<1, 10_000>, Number<1_000, 10_000_000>
-);
-
-impl<const LO: u32, const HI: u32> Magnitude for Tokens<LO, HI> {
-    fn magnitude(&self) -> f64 {
-        f64::from(self.0)
-    }
-}
-impl<const LO: u64, const HI: u64> Magnitude for Count<LO, HI> {
-    fn magnitude(&self) -> f64 {
-        self.0 as f64
-    }
-}
-impl<const LO: u64, const HI: u64> Magnitude for Number<LO, HI> {
-    fn magnitude(&self) -> f64 {
-        self.0
-    }
-}
-impl<const LO: u64, const HI: u64> Magnitude for Duration<LO, HI> {
-    fn magnitude(&self) -> f64 {
-        self.0.as_secs_f64()
-    }
-}
-impl Magnitude for Amount {
-    fn magnitude(&self) -> f64 {
-        self.0
-    }
-}
-
-/// A single value, or a distribution.
-#[derive(Clone, Debug)]
-pub(super) enum DistFile<Q: Quantity> {
-    Single(Q::Value),
-    Law(LawFile<Q>),
-}
-
-impl<Q: Quantity> Decode for DistFile<Q> {
-    fn decode(node: &Node, errors: &mut Errors) -> Option<Self> {
-        match node.value {
-            Value::Table(_) => LawFile::decode(node, errors).map(Self::Law),
-            _ => Q::Value::decode(node, errors).map(Self::Single),
-        }
-    }
-    fn canonical(&self, out: &mut String) {
-        match self {
-            Self::Single(value) => value.canonical(out),
-            Self::Law(law) => law.canonical(out),
-        }
-    }
-}
-
-impl<Q: Quantity> JsonSchema for DistFile<Q> {
-    fn schema_name() -> Cow<'static, str> {
-        format!("DistributionOf{}", Q::schema_name()).into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let forms = [generator.subschema_for::<Q::Value>(), generator.subschema_for::<LawFile<Q>>()];
-        schemars::json_schema!({ "description": "A single value, or a distribution.", "anyOf": forms })
-    }
-}
-
-choice! {
-    /// A distribution. `least` and `most` clip what is drawn.
-    enum LawFile<Q: Quantity> by kind {
-        /// Always the same.
-        Constant(ConstantFile<Q>) = "constant",
-        /// Anything in a range, equally likely.
-        Uniform(UniformFile<Q>) = "uniform",
-        /// Exponential.
-        Exponential(MeanFile<Q>) = "exponential",
-        /// Lognormal, by mean and coefficient of variation.
-        Lognormal(MeanCvFile<Q>) = "lognormal",
-        /// Gamma, by mean and coefficient of variation.
-        Gamma(MeanCvFile<Q>) = "gamma",
-        /// Weibull, by mean and coefficient of variation.
-        Weibull(MeanCvFile<Q>) = "weibull",
-        /// Listed values, by weight.
-        Empirical(EmpiricalFile<Q>) = "empirical",
-    }
-}
-
-section! {
-    /// Always the same.
-    struct ConstantFile<Q: Quantity> {
-        /// The value.
-        value: At<Q::Value>,
-    }
-}
-
-section! {
-    /// Anything in a range, equally likely.
-    struct UniformFile<Q: Quantity> {
-        /// Lowest value.
-        least: At<Q::Value>,
-        /// Highest value.
-        most: At<Q::Value>,
-    }
-}
-
-section! {
-    /// By its mean.
-    struct MeanFile<Q: Quantity> {
-        /// Mean before clipping.
-        mean: At<Q::Mean>,
-        /// Draws below become this.
-        least: Option<At<Q::Value>>,
-        /// Draws above become this.
-        most: Option<At<Q::Value>>,
-    }
-}
-
-section! {
-    /// By mean and coefficient of variation.
-    struct MeanCvFile<Q: Quantity> {
-        /// Mean before clipping.
-        mean: At<Q::Mean>,
-        /// Standard deviation divided by the mean, before clipping.
-        cv: At<Cv>,
-        /// Draws below become this.
-        least: Option<At<Q::Value>>,
-        /// Draws above become this.
-        most: Option<At<Q::Value>>,
-    }
-}
-
-section! {
-    /// Listed values.
-    struct EmpiricalFile<Q: Quantity> {
-        /// What can come.
-        values: At<Vec<At<Q::Value>>>,
-        /// How often, relative to each other; equally often when left out.
-        weights: Option<At<Vec<At<Number<0, 1_000_000_000_000>>>>>,
     }
 }
 

@@ -7,6 +7,7 @@ use super::diagnostic::Errors;
 use super::document::{Node, Value};
 use super::units::{self, FEMTOS_PER_NANO, UnitError};
 use crate::hardware;
+use crate::profile::Verb;
 use crate::time::Span;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -504,6 +505,10 @@ macro_rules! built_in {
 }
 
 built_in!(
+    /// What an operation does.
+    VerbName, "operation", verb_names
+);
+built_in!(
     /// A GPU type.
     GpuName, "GPU", hardware::gpu_names
 );
@@ -515,6 +520,11 @@ built_in!(
     /// A calibration profile.
     CalibrationName, "calibration profile", hardware::calibration_names
 );
+
+/// What an operation can do: everything but sending requests, which workloads do.
+fn verb_names() -> impl Iterator<Item = &'static str> {
+    Verb::ALL.iter().filter(|verb| **verb != Verb::Inference).map(|verb| verb.name())
+}
 
 /// The value, or an error that says why the text is not one.
 pub(super) fn reported<T>(

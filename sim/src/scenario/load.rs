@@ -199,7 +199,13 @@ impl Loader {
         let mut table = table.clone();
         table.entries.retain(|entry| entry.key != "variants");
         let file = ScenarioFile::read(&table, &root.place, &mut self.errors)?;
-        let mut cx = Context { errors: &mut self.errors, traces: &mut self.traces, caveats: Vec::new() };
+        let mut cx = Context {
+            errors: &mut self.errors,
+            traces: &mut self.traces,
+            caveats: Vec::new(),
+            notes: Vec::new(),
+            sources: &mut self.sources,
+        };
         resolve::resolve(&file, &self.name, variant.map(|(name, _)| name.as_str()), &mut cx)
     }
 

@@ -3,8 +3,10 @@
 //! [`load()`] turns a file into one or into *all* of its errors at once. After that nothing can fail: overload is a
 //! result, not an error.
 
+mod address;
 mod decode;
 mod diagnostic;
+mod dist_file;
 mod document;
 mod file;
 mod leaf;
@@ -12,6 +14,7 @@ mod load;
 mod overrides;
 mod per_window;
 pub mod policy;
+mod policy_file;
 pub mod profile;
 mod profile_file;
 mod profile_leaf;
@@ -87,7 +90,12 @@ impl Scenario {
                 Lengths::Joint(pairs) => pairs.iter().all(|pair| *pair == pairs[0]),
                 Lengths::FromTrace => !generated,
             };
-            arrivals && lengths && w.sessions.is_none() && w.patience.as_ref().is_none_or(fixed)
+            let stated = [&w.sender.body, &w.sender.overhead].into_iter().flatten();
+            arrivals
+                && lengths
+                && w.sessions.is_none()
+                && w.patience.as_ref().is_none_or(fixed)
+                && stated.into_iter().all(fixed)
         };
         let pool = |p: &Pool| {
             let service = match &p.engine {
@@ -96,8 +104,11 @@ impl Scenario {
             };
             service && (p.replicas == 1 || !matches!(p.route, Route::Random | Route::PowerOfTwo))
         };
-        self.workloads.iter().all(workload)
-            && self.workloads.iter().all(|w| pool(&self.pools[usize::from(w.pool)]))
+        let pools = |w: &Workload| {
+            let mut candidates = w.sender.candidates.iter().map(|(_, pool)| *pool);
+            pool(&self.pools[usize::from(w.pool)]) && candidates.all(|at| pool(&self.pools[usize::from(at)]))
+        };
+        self.workloads.iter().all(workload) && self.workloads.iter().all(pools)
     }
 }
 

@@ -47,13 +47,13 @@ pub struct LoadedLimit {
     pub max_log: u64,
     /// Capacity of a token bucket, where the file gives one.
     pub burst: Option<u64>,
-    /// Where it stands in the profile.
-    pub(super) place: Place,
+    /// Whether a token bucket counts it because a sliding log would be too long.
+    pub(super) switched: bool,
 }
 
 impl LoadedLimit {
     /// Makes a rate consistent after its limit or algorithm was set: the highest value and the capacity of a bucket
-    /// follow the limit, and a sliding log that would be too long becomes a bucket. Says so when it does.
+    /// follow the limit, and a sliding log that would be too long becomes a bucket. Says so when it has.
     pub(super) fn settle(&mut self) -> Option<String> {
         let Mechanism::Rate { limit, most, algorithm, burst, .. } = &mut self.limit.mechanism else {
             return None;
@@ -64,8 +64,9 @@ impl LoadedLimit {
         if switched {
             *algorithm = Algorithm::TokenBucket;
         }
+        self.switched |= switched;
         *burst = self.burst.unwrap_or(value);
-        switched.then(|| {
+        self.switched.then(|| {
             format!(
                 "limit `{}` is counted by a token bucket, because a sliding log of {most} units is longer than the {} \
                  of `max_log`: it admits a different set",

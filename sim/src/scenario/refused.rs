@@ -63,13 +63,10 @@ const NOT_MODELLED: &[(&[&str], &str)] = &[
         "batch jobs are not part of a scenario; a workload of low priority on the same pool comes nearest",
     ),
     (&["failures", "mtbf", "mttr", "faults"], "replicas do not fail in this model; leave it out"),
+    (&["deployments"], "what is deployed is an endpoint: `[endpoints.NAME]`, changed by `[[operations]]`"),
     (
-        &["operations", "control-plane", "deployments"],
-        "nothing is created or changed during a run; pools stand from start to end",
-    ),
-    (
-        &["limits", "rate-limits", "rate-limit", "quota", "quotas", "profile", "profiles", "token-bucket"],
-        "admission is bounded by `outstanding` and `queue` of a pool only; rate limits have no model yet",
+        &["rate-limits", "rate-limit", "quota", "quotas", "profiles"],
+        "limits come from a profile, a built-in one or a file of your own: `profile` in `[scenario]`",
     ),
     (&["retries", "retry", "backoff", "client"], "clients give up after `patience` and do not retry"),
     (&["price", "cost", "currency"], "money is not part of a run; leave it out"),

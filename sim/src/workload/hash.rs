@@ -75,14 +75,21 @@ impl SourceHash {
         let (head, draw) = (&arrival.head, &arrival.draw);
         self.word(arrival.at.as_nanos());
         self.word(pair(head.prompt_tokens, draw.output_tokens));
-        // Two marks say which words follow, so that different arrivals never give the same words.
+        // Marks say which words follow, so that different arrivals never give the same words.
         let marks = u64::from(!draw.service.is_zero()) << 1 | u64::from(draw.patience.is_some());
+        let marks = marks | u64::from(head.body_bytes.is_some()) << 34 | u64::from(!draw.overhead.is_zero()) << 35;
         self.word(u64::from(head.tenant) << 2 | marks);
         if !draw.service.is_zero() {
             self.word(draw.service.as_nanos());
         }
         if let Some(patience) = draw.patience {
             self.word(patience.as_nanos());
+        }
+        if let Some(bytes) = head.body_bytes {
+            self.word(bytes.into());
+        }
+        if !draw.overhead.is_zero() {
+            self.word(draw.overhead.as_nanos());
         }
         if let Some(chain) = &arrival.chain {
             chain.hashes.iter().for_each(|&hash| self.word(hash));

@@ -8,6 +8,7 @@ use super::trace::{Rows, TOKENS_MOST, TraceError};
 use crate::dist::Dist;
 use crate::request::{Arrival, HashChain, Prefix, RequestDraw, RequestHead, WorkloadId};
 use crate::rng::{Purpose, Rng, source_of, stream};
+use crate::scenario::policy::Sender;
 use crate::scenario::{Arrivals, Engine, Lengths, Scenario, Sessions, TraceFormat};
 use crate::time::{Span, Time};
 
@@ -74,6 +75,42 @@ enum Starts {
     },
 }
 
+/// Bodies and overheads, each from a stream of its own: to state one moves no other draw.
+struct Stated {
+    body: Option<Dist>,
+    overhead: Option<Dist>,
+    bodies: Rng,
+    overheads: Rng,
+}
+
+impl Stated {
+    fn of(sender: &Sender, seed: u64, source: u64) -> Option<Box<Stated>> {
+        let (body, overhead) = (sender.body.clone(), sender.overhead.clone());
+        (body.is_some() || overhead.is_some()).then(|| {
+            let sequential = |purpose| stream(seed, purpose, source, 0);
+            let (bodies, overheads) = (sequential(Purpose::Body), sequential(Purpose::Overhead));
+            Box::new(Stated { body, overhead, bodies, overheads })
+        })
+    }
+
+    /// Dresses a request with the next of each stream.
+    fn dress(&mut self, head: &mut RequestHead, draw: &mut RequestDraw) {
+        head.body_bytes = self.body.as_ref().map(|law| bytes(law, &mut self.bodies));
+        draw.overhead = self.overhead.as_ref().map_or(Span::ZERO, |law| law.sample_span(&mut self.overheads));
+    }
+
+    /// As [`Stated::dress`], from the streams of a turn.
+    fn dress_keyed(&self, keyed: &Keyed, head: &mut RequestHead, draw: &mut RequestDraw) {
+        head.body_bytes = self.body.as_ref().map(|law| bytes(law, &mut keyed.stream(Purpose::Body)));
+        draw.overhead = keyed.span(Purpose::Overhead, self.overhead.as_ref()).unwrap_or_default();
+    }
+}
+
+/// One draw of a body, rounded to whole bytes; the conversion saturates at what 32 bits hold.
+fn bytes(law: &Dist, rng: &mut Rng) -> u32 {
+    law.sample(rng).round() as u32
+}
+
 /// The first request of a session (or a single one), before it is dressed.
 struct Start {
     at: Time,
@@ -100,6 +137,8 @@ pub struct Source {
     sessions: Option<Sessions>,
     patience: Option<Dist>,
     service: Option<Dist>,
+    /// What limits see of a request, for the few workloads that state any of it.
+    stated: Option<Box<Stated>>,
     shared: Prefix,
     /// Requests made so far; the index of the next.
     created: u64,
@@ -177,6 +216,7 @@ impl Source {
             sessions: spec.sessions.clone(),
             patience: spec.patience.clone(),
             service,
+            stated: Stated::of(&spec.sender, seed, source),
             shared: Prefix { shared, shared_tokens, own: 0 },
             created: 0,
             started: 0,
@@ -214,8 +254,11 @@ impl Source {
         let session = self.started;
         self.started += 1;
         let (prompt_tokens, prefix) = self.opening(session, prompt);
-        let head = self.head(tenant, session, 0, prompt_tokens, prefix);
-        let draw = self.draw(output, service, patience);
+        let mut head = self.head(tenant, session, 0, prompt_tokens, prefix);
+        let mut draw = self.draw(output, service, patience);
+        if let Some(stated) = &mut self.stated {
+            stated.dress(&mut head, &mut draw);
+        }
         Some(Arrival { at: start.at, head, draw, chain: start.chain })
     }
 
@@ -323,8 +366,12 @@ impl Source {
     ) -> Arrival {
         let patience = keyed.span(Purpose::Patience, self.patience.as_ref());
         let service = keyed.span(Purpose::Service, self.service.as_ref());
-        let head = self.head(tenant, session, turn, prompt_tokens, prefix);
-        Arrival { at, head, draw: self.draw(output, service, patience), chain: None }
+        let mut head = self.head(tenant, session, turn, prompt_tokens, prefix);
+        let mut draw = self.draw(output, service, patience);
+        if let Some(stated) = &self.stated {
+            stated.dress_keyed(keyed, &mut head, &mut draw);
+        }
+        Arrival { at, head, draw, chain: None }
     }
 
     /// Prompt and prefix of the first turn of a session (or of a single request).

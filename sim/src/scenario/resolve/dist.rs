@@ -3,7 +3,7 @@
 use crate::dist::{Dist, DistError};
 use crate::scenario::decode::At;
 use crate::scenario::diagnostic::{Errors, Place};
-use crate::scenario::file::{DistFile, LawFile, Magnitude, MeanCvFile, Quantity};
+use crate::scenario::dist_file::{DistFile, LawFile, Magnitude, MeanCvFile, Quantity};
 
 /// The law a file describes, in tokens, turns or seconds.
 pub(super) fn dist<Q: Quantity>(file: &At<DistFile<Q>>, errors: &mut Errors) -> Option<Dist> {

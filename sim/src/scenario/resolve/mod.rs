@@ -2,21 +2,35 @@
 //!
 //! Every check runs, whatever failed before it, as long as the values it needs could be read.
 
+mod account;
 mod dist;
+mod endpoint;
+mod expect;
+mod judged;
 mod kv;
+mod limits;
+mod listing;
+mod operation;
+mod policy;
 mod pool;
 pub(super) mod profile;
 mod property;
 mod run;
+mod sender;
 mod trace;
 mod workload;
 
 pub(super) use trace::Traces;
 
+use self::account::Accounts;
+use self::property::workload_of;
+use self::workload::Vendor;
 use super::decode::{At, Named};
-use super::diagnostic::{Errors, Place};
+use super::diagnostic::{Errors, Place, SourceText};
 use super::document::Node;
 use super::file::{ModelFile, PoolFile, ScenarioFile};
+use super::leaf::Text;
+use super::profile::Loaded;
 use super::{Model, Pool, Scenario, Tier, Workload};
 use crate::hardware;
 
@@ -28,6 +42,17 @@ pub(super) struct Context<'a> {
     pub traces: &'a mut Traces,
     /// Notes every report must carry.
     pub caveats: Vec<String>,
+    /// Notes on the limits of the profile.
+    pub notes: Vec<String>,
+    /// The texts that errors point into; that of the profile joins them.
+    pub sources: &'a mut Vec<SourceText>,
+}
+
+impl Context<'_> {
+    /// The profile of that name, or at that path.
+    fn profile(&mut self, name: &At<Text>) -> Option<Loaded> {
+        crate::scenario::profile::load_named(name, self.traces.folder(), self.sources, self.errors)
+    }
 }
 
 /// The scenario, when nothing at all is wrong with it.
@@ -40,16 +65,32 @@ pub(super) fn resolve(
     let run = file.scenario.0.as_ref().and_then(|at| run::resolve(&at.value, cx.errors));
     let models = models(file, cx);
     let pools = pools(file, &models, cx);
-    let tiers = tiers(file, &pools, cx);
-    let horizon = file.scenario.0.as_ref().map(|at| at.value.horizon.value.0);
-    let workloads = workload::all(file, &models, &pools, &tiers, horizon, cx);
+    let accounts = Accounts::of(file);
+    let endpoints = endpoint::all(file, &pools, &accounts, cx.errors);
+    let mut tiers = tiers(file, &pools, cx);
+    let declared = file.endpoints.entries.iter().zip(&endpoints);
+    tiers.extend(declared.map(|((name, _, file), endpoint)| {
+        endpoint::tier(name, endpoint.as_ref(), file.as_ref()?)
+    }));
+    let run_file = file.scenario.0.as_ref();
+    let horizon = run_file.map(|at| at.value.horizon.value.0);
+    let vendor = Vendor { tiers: &tiers, endpoints: &endpoints, accounts: &accounts };
+    let workloads = workload::all(file, &models, &pools, &vendor, horizon, cx);
     let properties = property::all(file, &workloads, &pools, cx.errors);
+    let loaded = run_file.and_then(|at| at.value.profile.as_ref()).and_then(|name| cx.profile(name));
+    let drafted = policy::draft(file, loaded.as_ref(), &vendor, &workloads, horizon, cx);
     whole_file(file, cx.errors);
     names_in_broken_entries(file, cx.errors);
     if cx.errors.count() > 0 {
         return None;
     }
     let run = run?;
+    let models: Vec<Model> = models.into_iter().collect::<Option<_>>()?;
+    let mut pools: Vec<Pool> = pools.into_iter().collect::<Option<_>>()?;
+    let endpoints = endpoints.into_iter().collect::<Option<_>>()?;
+    let mut workloads: Vec<Workload> = workloads.into_iter().filter_map(|entry| entry.resolved).collect();
+    let parts = policy::Parts { models: &models, pools: &mut pools, workloads: &mut workloads };
+    let policy = policy::finish(file, loaded.as_ref(), drafted, accounts.all, endpoints, parts, cx)?;
     let scenario = Scenario {
         name: name.to_owned(),
         question: run.question,
@@ -60,35 +101,46 @@ pub(super) fn resolve(
         seed: run.seed,
         replications: run.replications,
         bin: run.bin,
-        models: models.into_iter().collect::<Option<_>>()?,
-        pools: pools.into_iter().collect::<Option<_>>()?,
+        models,
+        pools,
         tiers: tiers.into_iter().collect::<Option<_>>()?,
-        workloads: workloads.into_iter().filter_map(|entry| entry.resolved).collect(),
+        workloads,
         properties,
-        policy: Default::default(),
+        policy,
         caveats: std::mem::take(&mut cx.caveats),
-        hash: hash(file, cx.traces),
+        hash: hash(file, loaded.as_ref(), cx.traces),
     };
     repetitions_differ(file, &scenario, cx.errors);
     (cx.errors.count() == 0).then_some(scenario)
 }
 
 /// Sections without which nothing can happen.
+///
+/// Operations alone are something: what a control plane lets happen needs no request. Endpoints are tiers.
 fn whole_file(file: &ScenarioFile, errors: &mut Errors) {
     let Some(run) = &file.scenario.0 else { return };
     let at = Place { path: "".into(), ..run.place.clone() };
-    for (section, count) in [
-        ("models", file.models.entries.len()),
-        ("pools", file.pools.entries.len()),
-        ("tiers", file.tiers.entries.len()),
-        ("workloads", file.workloads.entries.len()),
+    let operations = file.operations.0.len() + file.operations.1.len();
+    let control = file.workloads.entries.is_empty() && operations > 0;
+    let endpoints = file.endpoints.entries.len();
+    for (section, count, needed) in [
+        ("models", file.models.entries.len(), !control),
+        ("pools", file.pools.entries.len(), !control),
+        ("tiers", file.tiers.entries.len(), !control && endpoints == 0),
+        ("workloads", file.workloads.entries.len(), !control),
+        ("endpoints", endpoints, false),
+        ("accounts", file.accounts.entries.len(), false),
+        ("operations", operations, false),
+        ("expectations", file.expect.0.len(), false),
     ] {
-        if count == 0 {
+        if count == 0 && needed {
             let hint = format!("add `[{section}.NAME]`; scenarios/mmc.toml is a small complete example");
             errors.refuse_with(&at, format!("no {section} are declared"), hint);
         }
-        if count > 1_000 {
-            errors.refuse(&at, format!("`{count}` {section} are declared, at most 1000 are"));
+        // Quotas of a thousand endpoints are tested one beyond.
+        let most = if section == "endpoints" { 10_000 } else { 1_000 };
+        if count > most {
+            errors.refuse(&at, format!("`{count}` {section} are declared, at most {most} are"));
         }
     }
     let enabled = |entry: &(String, Place, Option<super::file::WorkloadFile>)| {
@@ -107,6 +159,12 @@ fn names_in_broken_entries(file: &ScenarioFile, errors: &mut Errors) {
     for workload in &file.workloads.broken {
         look_up(workload, "model", |name, errors| file.models.find(name, "model", errors), errors);
         look_up(workload, "tier", |name, errors| file.tiers.find(name, "tier", errors), errors);
+        look_up(workload, "endpoint", |name, errors| file.endpoints.find(name, "endpoint", errors), errors);
+    }
+    for operation in &file.operations.1 {
+        look_up(operation, "model", |name, errors| file.models.find(name, "model", errors), errors);
+        look_up(operation, "endpoint", |name, errors| file.endpoints.find(name, "endpoint", errors), errors);
+        look_up(operation, "to", |name, errors| file.endpoints.find(name, "endpoint", errors), errors);
     }
 }
 
@@ -159,7 +217,7 @@ fn models(file: &ScenarioFile, cx: &mut Context<'_>) -> Vec<Option<Model>> {
         Some(Model {
             name: name.to_owned(),
             context_tokens: context.unwrap_or(super::leaf::TOKENS_MOST),
-            listing: Default::default(),
+            listing: listing::listing(model, errors)?,
         })
     };
     let entries = file.models.entries.iter();
@@ -218,16 +276,21 @@ fn model_of(name: &At<super::leaf::Name>, models: &Named<ModelFile>, errors: &mu
 }
 
 /// BLAKE3 over the effective values: equal for files that differ only in units, order of keys, comments, the
-/// question, or parts that are switched off. Traces and tables enter with the digest of their contents, not with
-/// their path.
-fn hash(file: &ScenarioFile, traces: &Traces) -> String {
+/// question, or parts that are switched off. Traces, tables and the profile enter with the digest of their contents,
+/// not with their path.
+fn hash(file: &ScenarioFile, profile: Option<&Loaded>, traces: &Traces) -> String {
     use super::decode::Section as _;
     let mut effective = file.clone();
     if let Some(run) = &mut effective.scenario.0 {
         run.value.question.value.0.clear();
+        if let (Some(at), Some(profile)) = (&mut run.value.profile, profile) {
+            at.value.0 = format!("blake3:{}", blake3::hash(profile.canonical.as_bytes()).to_hex());
+        }
     }
     effective.workloads.entries.retain(|(_, _, entry)| entry.as_ref().is_some_and(|w| w.enabled.value));
     effective.properties.0.retain(|property| property.value.enabled.value);
+    effective.operations.0.retain(|operation| operation.value.enabled.value);
+    effective.expect.0.retain(|expectation| expectation.value.enabled.value);
     trace::digest_paths(&mut effective, traces);
     let mut text = String::from("tidegate scenario 1\n");
     effective.write_keys(&mut text);

@@ -1,5 +1,6 @@
 //! Pools: engines, step laws, queues.
 
+use super::endpoint::provisions;
 use super::kv::{self, Needs, unused};
 use super::{Context, dist, model_of};
 use crate::hardware::{self, HardwareError, KvPrecision, Placement, Precision};
@@ -9,7 +10,6 @@ use crate::scenario::diagnostic::{Errors, Place};
 use crate::scenario::file::{
     BatchingFile, LinearFile, LlmPool, OrderWord, QueueFile, RouteWord, ScenarioFile, SlotsPool, StepTimeFile,
 };
-use crate::scenario::leaf::Count;
 use crate::scenario::{
     BatchPolicy, Batching, Engine, LlmEngine, Model, Pool, Queue, QueueOrder, Route, SlotsEngine,
 };
@@ -24,7 +24,8 @@ pub(super) fn llm(
     cx: &mut Context<'_>,
 ) -> Option<Pool> {
     let before = cx.errors.count();
-    let queue = queue(&pool.queue, pool.outstanding.as_ref(), cx.errors);
+    let waits = pool.outstanding.is_some() || provisions(name, file);
+    let queue = queue(&pool.queue, waits, cx.errors);
     let tensor_parallel = pool.tensor_parallel.value.small();
     let model = model_of(&pool.model, &file.models, cx.errors);
     if pool.route.value == RouteWord::PrefixAffinity && !pool.kv.value.prefix_cache.value {
@@ -70,7 +71,8 @@ pub(super) fn llm(
 }
 
 pub(super) fn slots(name: &str, pool: &SlotsPool, file: &ScenarioFile, errors: &mut Errors) -> Option<Pool> {
-    let queue = queue(&pool.queue, pool.outstanding.as_ref(), errors);
+    let waits = pool.outstanding.is_some() || provisions(name, file);
+    let queue = queue(&pool.queue, waits, errors);
     let model = model_of(&pool.model, &file.models, errors);
     if pool.route.value == RouteWord::PrefixAffinity {
         errors.refuse_with(
@@ -98,13 +100,11 @@ pub(super) fn slots(name: &str, pool: &SlotsPool, file: &ScenarioFile, errors: &
     })
 }
 
-fn queue(
-    file: &At<QueueFile>,
-    outstanding: Option<&At<Count<1, 1_000_000>>>,
-    errors: &mut Errors,
-) -> Option<Queue> {
+/// The queue in front of a pool. It `waits` there when replicas hold no more than `outstanding`, or an endpoint
+/// provisions their concurrency.
+fn queue(file: &At<QueueFile>, waits: bool, errors: &mut Errors) -> Option<Queue> {
     let queue = &file.value;
-    if outstanding.is_none() {
+    if !waits {
         let bounds = [
             ("most", queue.most.as_ref().map(|at| &at.place)),
             ("wait", queue.wait.as_ref().map(|at| &at.place)),

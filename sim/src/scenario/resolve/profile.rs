@@ -253,8 +253,8 @@ impl Resolver<'_> {
             required: parts.required,
             raisable: parts.raisable,
             max_log: parts.max_log,
+            switched: false,
             burst: parts.burst,
-            place: self.place.clone(),
         };
         loaded.settle();
         Some(loaded)

@@ -56,7 +56,7 @@ fn one(
     })
 }
 
-fn workload_of(
+pub(super) fn workload_of(
     at: &At<crate::scenario::leaf::Name>,
     workloads: &[Entry],
     errors: &mut Errors,

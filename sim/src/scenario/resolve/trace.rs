@@ -32,6 +32,11 @@ impl Traces {
         Traces { folder, given, stats, pairs, digests }
     }
 
+    /// Folder of the scenario file.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Reads a whole trace, checking every row.
     pub(super) fn scan(
         &mut self,

@@ -1,15 +1,19 @@
 //! Workloads: who sends what, when, to which pool.
 
+use super::account::Accounts;
 use super::dist::{bounds, dist, weibull_cv};
-use super::{Context, Entry, model_of};
+use super::endpoint::alike;
+use super::{Context, Entry, model_of, sender};
 use crate::dist::Dist;
+use crate::request::PoolId;
 use crate::scenario::decode::At;
 use crate::scenario::diagnostic::{Errors, Place};
 use crate::scenario::file::{
     ArrivalsFile, DiurnalFile, LengthsFile, MmppFile, ObjectivesFile, PiecewiseFile, ScenarioFile,
     SessionsFile, TraceFile, WorkloadFile,
 };
-use crate::scenario::leaf::Rate;
+use crate::scenario::leaf::{Name, Rate};
+use crate::scenario::policy::{Endpoint, Sender};
 use crate::scenario::{
     Arrivals, Engine, Lengths, MmppState, Model, Objectives, Pool, RateCurve, Sessions, Tier, Trace,
     TraceFormat, Workload,
@@ -22,13 +26,13 @@ pub(super) fn all(
     file: &ScenarioFile,
     models: &[Option<Model>],
     pools: &[Option<Pool>],
-    tiers: &[Option<Tier>],
+    vendor: &Vendor<'_>,
     horizon: Option<Span>,
     cx: &mut Context<'_>,
 ) -> Vec<Entry> {
     let entries = file.workloads.entries.iter();
     entries
-        .map(|(name, _, workload)| {
+        .map(|(name, place, workload)| {
             let Some(workload) = workload else {
                 // Not readable: treated as present, so that what refers to it is not reported on top.
                 return Entry {
@@ -41,14 +45,29 @@ pub(super) fn all(
             };
             let enabled = workload.enabled.value;
             let has_objectives = workload.objectives.is_some();
-            let pool = if enabled { pool_of(workload, file, pools, tiers, cx.errors) } else { None };
+            let target = if enabled { target(place, workload, file, vendor, cx.errors) } else { None };
+            let candidates = target.as_ref().and_then(|target| {
+                served_by(workload, target, file, pools, cx.errors)
+            });
+            let pool = candidates.as_ref().map(|candidates| candidates[0]);
             let resolved = enabled.then(|| {
                 let site = Site {
                     pool: pool.and_then(|index| Some((index, pools[index].as_ref()?))),
                     models,
                     horizon,
                 };
-                one(name, workload, file, &site, cx)
+                let bought = one(name, workload, &site, cx);
+                let endpoint = target.as_ref().and_then(|target| target.endpoint);
+                // An endpoint that could not be read was reported: what its account is decides nothing here.
+                let broken = workload.endpoint.is_some() && endpoint.is_none();
+                let sender = (!broken)
+                    .then(|| sender::sender(place, workload, endpoint, file, vendor.accounts, cx.errors));
+                let candidates = candidates?.into_iter();
+                let candidates =
+                    candidates.map(|index| Some((pools[index].as_ref()?.model, index as PoolId)));
+                let candidates = candidates.collect::<Option<Vec<_>>>()?;
+                let sender = Sender { candidates, ..sender.flatten()? };
+                Some(Workload { tier: target?.tier, sender, ..bought? })
             });
             Entry { name: name.clone(), enabled, pool, has_objectives, resolved: resolved.flatten() }
         })
@@ -77,17 +96,114 @@ impl Site<'_> {
     }
 }
 
-/// The pool of the tier that serves the model.
-fn pool_of(
+/// What workloads buy from.
+pub(super) struct Vendor<'a> {
+    /// Tiers of the file, then one for each endpoint.
+    pub tiers: &'a [Option<Tier>],
+    pub endpoints: &'a [Option<Endpoint>],
+    pub accounts: &'a Accounts,
+}
+
+/// What a workload buys: a tier, or an endpoint, which is a tier of its own.
+struct Target<'a> {
+    /// As it is called in the file.
+    name: &'a At<Name>,
+    /// `tier` or `endpoint`.
+    what: &'static str,
+    /// Index of the tier.
+    tier: usize,
+    endpoint: Option<(usize, &'a Endpoint)>,
+    pools: Vec<usize>,
+}
+
+fn target<'a>(
+    place: &Place,
+    workload: &'a WorkloadFile,
+    file: &ScenarioFile,
+    vendor: &Vendor<'a>,
+    errors: &mut Errors,
+) -> Option<Target<'a>> {
+    let pools = |tier: &Tier| tier.pools.iter().map(|&pool| usize::from(pool)).collect();
+    match (&workload.tier, &workload.endpoint) {
+        (Some(name), None) => {
+            let tier = file.tiers.find(name, "tier", errors)?;
+            let pools = pools(vendor.tiers[tier].as_ref()?);
+            Some(Target { name, what: "tier", tier, endpoint: None, pools })
+        }
+        (None, Some(name)) => {
+            let index = file.endpoints.find(name, "endpoint", errors)?;
+            let tier = file.tiers.entries.len() + index;
+            let endpoint = vendor.endpoints[index].as_ref()?;
+            let pools: Vec<usize> = pools(vendor.tiers[tier].as_ref()?);
+            if pools.is_empty() {
+                errors.refuse_with(
+                    &name.place,
+                    format!("no pool is behind the endpoint `{}`: nothing would answer", name.value.as_str()),
+                    "give its `serves` a `pool`",
+                );
+                return None;
+            }
+            Some(Target { name, what: "endpoint", tier, endpoint: Some((index, endpoint)), pools })
+        }
+        (Some(_), Some(endpoint)) => {
+            let hint = "keep one of the two: an endpoint is a tier of its own";
+            errors.refuse_with(&endpoint.place, "the workload has a `tier` already", hint);
+            None
+        }
+        (None, None) => {
+            let hint = "name what it buys: a `tier`, or an `endpoint`";
+            errors.refuse_with(place, "the key `tier` is missing", hint);
+            None
+        }
+    }
+}
+
+/// The pools that may serve the workload, best first.
+fn served_by(
     workload: &WorkloadFile,
+    target: &Target<'_>,
     file: &ScenarioFile,
     pools: &[Option<Pool>],
-    tiers: &[Option<Tier>],
+    errors: &mut Errors,
+) -> Option<Vec<usize>> {
+    let Some(models) = &workload.models else {
+        return pool_of(workload.model.as_ref(), target, file, pools, errors).map(|pool| vec![pool]);
+    };
+    if let Some(model) = &workload.model {
+        errors.refuse_with(&model.place, "`models` says what it may be given already", "keep one of the two");
+    }
+    let found: Vec<Option<usize>> =
+        models.value.iter().map(|model| pool_of(Some(model), target, file, pools, errors)).collect();
+    let mut served: Vec<usize> = Vec::new();
+    for (index, at) in found.into_iter().zip(&models.value) {
+        let index = index?;
+        let name = at.value.as_str();
+        if served.contains(&index) {
+            errors.refuse(&at.place, format!("`{name}` is listed twice"));
+        }
+        if served.first().is_some_and(|first| !alike(*first, index, file)) {
+            let first = models.value[0].value.as_str();
+            errors.refuse_with(
+                &at.place,
+                format!("the pool of `{name}` works by another law than that of `{first}`"),
+                "pools of candidates are all `llm`, or `slots` with the same `service`: a request is drawn once",
+            );
+        }
+        served.push(index);
+    }
+    Some(served)
+}
+
+/// The pool of the tier or endpoint that serves the model.
+fn pool_of(
+    model: Option<&At<Name>>,
+    target: &Target<'_>,
+    file: &ScenarioFile,
+    pools: &[Option<Pool>],
     errors: &mut Errors,
 ) -> Option<usize> {
-    let wanted = workload.model.as_ref().map(|name| model_of(name, &file.models, errors));
-    let tier = file.tiers.find(&workload.tier, "tier", errors)?;
-    let candidates: Vec<usize> = tiers[tier].as_ref()?.pools.iter().map(|&pool| usize::from(pool)).collect();
+    let wanted = model.map(|name| model_of(name, &file.models, errors));
+    let (what, tier, candidates) = (target.what, target.name.value.as_str(), &target.pools);
     let Some(wanted) = wanted else {
         if candidates.len() == 1 {
             return Some(candidates[0]);
@@ -96,9 +212,8 @@ fn pool_of(
         let served: Option<BTreeSet<usize>> = served.collect();
         // Several pools of one model were reported with the tier.
         if let Some(count) = served.map(|models| models.len()).filter(|&count| count > 1) {
-            let tier = workload.tier.value.as_str();
             let message = format!("`{tier}` serves {count} models, and the workload names none");
-            errors.refuse_with(&workload.tier.place, message, "add `model` to the workload");
+            errors.refuse_with(&target.name.place, message, "add `model` to the workload");
         }
         return None;
     };
@@ -109,22 +224,21 @@ fn pool_of(
         return Some(*index);
     }
     if known.len() == candidates.len() {
-        let model = workload.model.as_ref()?;
+        let model = model?;
         let served = known.iter().map(|(_, model)| file.models.entries[*model].0.as_str());
-        let tier = workload.tier.value.as_str();
         errors.refuse_with(
             &model.place,
-            format!("no pool of the tier `{tier}` serves `{}`", model.value.as_str()),
+            format!("no pool of the {what} `{tier}` serves `{}`", model.value.as_str()),
             format!("it serves {}", crate::scenario::overrides::listed(served)),
         );
     }
     None
 }
 
+/// A workload without what it buys: its tier and sender are filled in by the caller.
 fn one(
     name: &str,
     workload: &WorkloadFile,
-    file: &ScenarioFile,
     site: &Site<'_>,
     cx: &mut Context<'_>,
 ) -> Option<Workload> {
@@ -146,7 +260,7 @@ fn one(
     let (pool, _) = site.pool?;
     Some(Workload {
         name: name.to_owned(),
-        tier: file.tiers.names().position(|tier| tier == workload.tier.value.as_str())?,
+        tier: 0,
         pool: pool as u16,
         tenants: workload.tenants.value.small(),
         arrivals: arrivals?,

@@ -62,7 +62,8 @@ impl Decode for Network {
             wrong_kind(node, "a network such as `\"10.0.0.0/8\"`", errors);
             return None;
         };
-        let (address, prefix) = text.trim().split_once('/').map_or((text.trim(), None), |(a, p)| (a, Some(p)));
+        let (address, prefix) =
+            text.trim().split_once('/').map_or((text.trim(), None), |(a, p)| (a, Some(p)));
         let Ok(base) = address.parse::<IpAddr>() else {
             let hint = "an address and the length of its prefix, such as `10.0.0.0/8` or `fd00::/8`";
             errors.refuse_with(&node.place, format!("`{node}` is not a network"), hint);
@@ -84,7 +85,8 @@ impl Decode for Network {
             }
         };
         if prefix < 128 && value << prefix != 0 {
-            let hint = format!("write `{base}/{width}` for this address alone, or clear the bits after /{prefix}");
+            let hint =
+                format!("write `{base}/{width}` for this address alone, or clear the bits after /{prefix}");
             errors.refuse_with(&node.place, format!("`{node}` has bits beyond its prefix"), hint);
             return None;
         }
@@ -117,7 +119,11 @@ mod tests {
             ("::1", 128, "::1", true),
             ("::1", 128, "::2", false),
         ] {
-            assert_eq!(network(base, prefix).holds(address.parse().unwrap()), inside, "{base}/{prefix} {address}");
+            assert_eq!(
+                network(base, prefix).holds(address.parse().unwrap()),
+                inside,
+                "{base}/{prefix} {address}"
+            );
         }
     }
 }

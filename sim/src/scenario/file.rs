@@ -5,15 +5,13 @@
 
 use super::decode::{At, Decode, Entries, Lenient, List, Named, choice, section, words};
 use super::diagnostic::Errors;
-use super::document::{Node, Value};
 use super::dist_file::{DistFile, Lengths, Times, Turns};
+use super::document::{Node, Value};
 use super::leaf::{
-    ArchitectureName, Bytes, CalibrationName, Coefficient, Count, Cv, Delay, Duration, GpuName, Lasting, Name,
-    Number, Rate, Raw, Share, TOKENS_MOST, Text, Tokens, YEAR,
+    ArchitectureName, Bytes, CalibrationName, Coefficient, Count, Cv, Delay, Duration, GpuName, Lasting,
+    Name, Number, Rate, Raw, Share, TOKENS_MOST, Text, Tokens, YEAR,
 };
-use super::policy_file::{
-    AccountFile, EndpointFile, ExpectFile, LimitFile, OperationFile, RequestFile,
-};
+use super::policy_file::{AccountFile, EndpointFile, ExpectFile, LimitFile, OperationFile, RequestFile};
 use super::variants::Variants;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::borrow::Cow;

@@ -6,9 +6,7 @@ use super::decode::{At, Decode, List, section, words, wrong_kind};
 use super::diagnostic::Errors;
 use super::dist_file::{DistFile, Sizes, Times};
 use super::document::{Node, Value};
-use super::leaf::{
-    Bytes, Count, Delay, Duration, Lasting, Name, Text, VerbName, YEAR, inline_schema,
-};
+use super::leaf::{Bytes, Count, Delay, Duration, Lasting, Name, Text, VerbName, YEAR, inline_schema};
 use super::per_window::PerWindow;
 use crate::time::Span;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -397,8 +395,7 @@ impl JsonSchema for SetValue {
         "SetValue".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let forms =
-            [generator.subschema_for::<Count<0, MOST>>(), generator.subschema_for::<PerWindow>()];
+        let forms = [generator.subschema_for::<Count<0, MOST>>(), generator.subschema_for::<PerWindow>()];
         json_schema!({ "oneOf": forms })
     }
 }
@@ -467,8 +464,7 @@ impl Decode for Counts {
             errors.refuse(&node.place, "the table is empty: it would expect nothing");
             return None;
         }
-        counts
-            .map(Counts)
+        counts.map(Counts)
     }
     fn canonical(&self, out: &mut String) {
         out.push('{');

@@ -77,7 +77,8 @@ impl SourceHash {
         self.word(pair(head.prompt_tokens, draw.output_tokens));
         // Marks say which words follow, so that different arrivals never give the same words.
         let marks = u64::from(!draw.service.is_zero()) << 1 | u64::from(draw.patience.is_some());
-        let marks = marks | u64::from(head.body_bytes.is_some()) << 34 | u64::from(!draw.overhead.is_zero()) << 35;
+        let marks =
+            marks | u64::from(head.body_bytes.is_some()) << 34 | u64::from(!draw.overhead.is_zero()) << 35;
         self.word(u64::from(head.tenant) << 2 | marks);
         if !draw.service.is_zero() {
             self.word(draw.service.as_nanos());

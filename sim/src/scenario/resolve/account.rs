@@ -72,7 +72,10 @@ impl Accounts {
         let Some(networks) = &self.ingress[account] else {
             errors.refuse_with(
                 &from.place,
-                format!("`from` would change nothing: the account `{}` has no `ingress`", self.all[account].name),
+                format!(
+                    "`from` would change nothing: the account `{}` has no `ingress`",
+                    self.all[account].name
+                ),
                 "list the networks that may call in `ingress` of the account, or leave `from` out",
             );
             return;

@@ -179,7 +179,9 @@ fn claims(file: &ExpectFile, site: &Site<'_>, errors: &mut Errors) -> Vec<Claim>
         (&file.last_refused, Claim::LastRefused),
     ];
     let instant = |span: Span| Time::ZERO.saturating_add(span);
-    claims.extend(times.into_iter().filter_map(|(at, make)| at.as_ref().map(|at| make(at.value.0.map(instant)))));
+    claims.extend(
+        times.into_iter().filter_map(|(at, make)| at.as_ref().map(|at| make(at.value.0.map(instant)))),
+    );
     claims.extend(file.retry_after.as_ref().map(|at| Claim::RetryAfter(at.value.0)));
     if let Some(at) = &file.announced {
         let whole = at.value.0.is_none_or(|span| span.as_nanos().is_multiple_of(crate::time::NANOS_PER_SEC));
@@ -195,7 +197,10 @@ fn claims(file: &ExpectFile, site: &Site<'_>, errors: &mut Errors) -> Vec<Claim>
         let whole = file.until.as_ref().map(|at| at.value.0).or(site.horizon);
         let length = whole.map(|end| end.as_nanos().saturating_sub(file.from.value.0.as_nanos()));
         if length.is_some_and(|length| bin.as_nanos() > length) {
-            errors.refuse(&at.value.bin.place, format!("`{bin}` is longer than the stretch: it has no whole bin"));
+            errors.refuse(
+                &at.value.bin.place,
+                format!("`{bin}` is longer than the stretch: it has no whole bin"),
+            );
         }
         if length.is_some_and(|length| length / bin.as_nanos() > BINS_MOST) {
             errors.refuse(&at.value.bin.place, format!("`{bin}` gives more than {BINS_MOST} bins"));
@@ -213,7 +218,11 @@ fn claims(file: &ExpectFile, site: &Site<'_>, errors: &mut Errors) -> Vec<Claim>
         },
         &mut claims,
     );
-    each(&file.violations, |name, count| Some(Claim::Violations(limit(name, site, errors)?, count)), &mut claims);
+    each(
+        &file.violations,
+        |name, count| Some(Claim::Violations(limit(name, site, errors)?, count)),
+        &mut claims,
+    );
     each(&file.peak, |name, count| Some(Claim::Peak(limit(name, site, errors)?, count)), &mut claims);
     claims
 }

@@ -3,9 +3,7 @@
 
 use super::Context;
 use super::limits::InForce;
-use crate::profile::{
-    Attr, Caller, Counted, InUse, Limit, Mechanism, Subject, Verb, concerns, judge,
-};
+use crate::profile::{Attr, Caller, Counted, InUse, Limit, Mechanism, Subject, Verb, concerns, judge};
 use crate::scenario::diagnostic::Place;
 use crate::scenario::file::ScenarioFile;
 use crate::scenario::policy::{Account, Endpoint, Operation};
@@ -72,7 +70,8 @@ impl World<'_> {
     fn rank(&self, model: &Model) -> Option<u64> {
         let (family, version) = model.listing.version.as_ref()?;
         let ranked = |model: &Model| {
-            model.listing.published && model.listing.traits.words(Attr::ModelStable) != Some(&["no".to_owned()])
+            model.listing.published
+                && model.listing.traits.words(Attr::ModelStable) != Some(&["no".to_owned()])
         };
         let newer = |other: &&Model| {
             let listed = other.listing.version.as_ref();
@@ -129,7 +128,8 @@ pub(super) fn endpoints_could_be_created(
                 _ => String::new(),
             };
             let value = limit.value_text();
-            let message = format!("`{name}` could not be created: {why}the limit `{}` is {value}", limit.name);
+            let message =
+                format!("`{name}` could not be created: {why}the limit `{}` is {value}", limit.name);
             cx.errors.refuse_with(place, message, hint.as_str());
             continue;
         }
@@ -144,7 +144,9 @@ pub(super) fn endpoints_could_be_created(
             *used += units;
             if *used > most {
                 let (limit, value) = (&limits[at].name, limits[at].value_text());
-                let message = format!("`{name}` could not be created: with it `{used}` are in use, and the limit `{limit}` is {value}");
+                let message = format!(
+                    "`{name}` could not be created: with it `{used}` are in use, and the limit `{limit}` is {value}"
+                );
                 cx.errors.refuse_with(place, message, hint.as_str());
                 // What was refused holds nothing.
                 *used -= units;
@@ -157,7 +159,8 @@ pub(super) fn endpoints_could_be_created(
 /// The values of an attribute, for people.
 fn words(subject: &Subject, attr: Attr) -> String {
     let words = subject.words(attr).map(|words| words.join(", "));
-    let numbers = || subject.numbers(attr).map(|all| all.iter().map(u64::to_string).collect::<Vec<_>>().join(", "));
+    let numbers =
+        || subject.numbers(attr).map(|all| all.iter().map(u64::to_string).collect::<Vec<_>>().join(", "));
     words.or_else(numbers).unwrap_or_default()
 }
 
@@ -246,7 +249,10 @@ pub(super) fn notes(
     }
     for ((limit, attr), whom) in unknown {
         let (limit, attr) = (&limits[limit].name, attr.name());
-        cx.notes.push(format!("limit `{limit}` is not evaluated for {}: `{attr}` is not stated", whom.join(", ")));
+        cx.notes.push(format!(
+            "limit `{limit}` is not evaluated for {}: `{attr}` is not stated",
+            whom.join(", ")
+        ));
     }
     for (limit, whom) in warned {
         let limit = &limits[limit];

@@ -81,8 +81,7 @@ fn overlays(file: &ScenarioFile, loaded: &Loaded, errors: &mut Errors) -> Vec<St
         let name = overlay.value.as_str();
         let names = || loaded.profile.overlays.iter().map(|overlay| overlay.name.as_str());
         if !names().any(|known| known == name) {
-            let hint =
-                did_you_mean(name, names()).unwrap_or_else(|| format!("it has {}", listed(names())));
+            let hint = did_you_mean(name, names()).unwrap_or_else(|| format!("it has {}", listed(names())));
             let message = format!("the profile `{}` has no overlay `{name}`", loaded.profile.id);
             errors.refuse_with(&overlay.place, message, hint);
         } else if on.iter().any(|other| other == name) {
@@ -105,8 +104,8 @@ fn known(
     match loaded.limits.iter().find(|limit| limit.limit.name == name) {
         None => {
             let names = loaded.limits.iter().map(|limit| limit.limit.name.as_str());
-            let hint =
-                did_you_mean(name, names).unwrap_or_else(|| format!("`tidegate limits list --profile {id}` has all"));
+            let hint = did_you_mean(name, names)
+                .unwrap_or_else(|| format!("`tidegate limits list --profile {id}` has all"));
             errors.refuse_with(place, format!("the profile `{id}` has no limit `{name}`"), hint);
         }
         Some(limit) if !on(limit) => {
@@ -126,7 +125,8 @@ fn change(loaded: &mut LoadedLimit, file: &LimitFile, place: &Place, cx: &mut Co
     let before = cx.errors.count();
     let was = loaded.limit.clone();
     let (required, raisable) = (loaded.required, loaded.raisable);
-    if (file.value.is_some() || file.algorithm.is_some()) && std::mem::take(&mut loaded.switched)
+    if (file.value.is_some() || file.algorithm.is_some())
+        && std::mem::take(&mut loaded.switched)
         && let Mechanism::Rate { algorithm, .. } = &mut loaded.limit.mechanism
     {
         // Whether the log is too long is asked again of the new value.
@@ -228,7 +228,8 @@ fn set_value<'a>(limit: &mut Limit, file: &'a LimitFile, errors: &mut Errors) ->
         }
         Mechanism::Gate { require: Some(gate), .. } => {
             let allow = file.allow.as_ref()?;
-            gate.values = allow.value.iter().filter_map(|text| admitted(text, gate.attr.scale(), errors)).collect();
+            gate.values =
+                allow.value.iter().filter_map(|text| admitted(text, gate.attr.scale(), errors)).collect();
             Some(&allow.place)
         }
         Mechanism::Gate { require: None, .. } | Mechanism::Permits { .. } => None,
@@ -276,7 +277,8 @@ fn set_range<'a>(
     }
     let place = given?;
     let least = range.at_least.unwrap_or(0);
-    let empty = range.at_most.is_some_and(|most| most < least) || range.below.is_some_and(|bound| bound <= least);
+    let empty =
+        range.at_most.is_some_and(|most| most < least) || range.below.is_some_and(|bound| bound <= least);
     if empty {
         errors.refuse(place, format!("no size would be allowed: at least `{least}` is asked for"));
     }
@@ -318,7 +320,11 @@ fn source(
     }
     if was.provenance == Provenance::Choice {
         // No document states the value: another one is as good.
-        return if matches!(said, Some((SourceWord::Negotiated, _))) { Source::Negotiated } else { Source::Account };
+        return if matches!(said, Some((SourceWord::Negotiated, _))) {
+            Source::Negotiated
+        } else {
+            Source::Account
+        };
     }
     let documented = was.value_text();
     if !raisable {
@@ -328,7 +334,8 @@ fn source(
             "only limits that the document calls raisable can be; write a profile of your own for what if",
         );
     } else if let Some((SourceWord::Account, place)) = said {
-        let message = format!("`account` is for values that are not published; `{name}` is documented ({documented})");
+        let message =
+            format!("`account` is for values that are not published; `{name}` is documented ({documented})");
         errors.refuse_with(place, message, "write `source = \"negotiated\"` if the vendor agreed to it");
     } else if said.is_none() {
         let message = format!("`{name}` is documented ({documented}); a change of it needs a source");
@@ -359,7 +366,11 @@ fn switches(loaded: &mut LoadedLimit, file: &LimitFile, cx: &mut Context<'_>) {
                     cx.notes.push(format!("limit `{name}` has a burst of {} [choice]", at.value.0));
                 } else {
                     let hint = "add `algorithm = \"token-bucket\"`, or leave `burst` out";
-                    cx.errors.refuse_with(&at.place, "`burst` is the capacity of a token bucket, this is none", hint);
+                    cx.errors.refuse_with(
+                        &at.place,
+                        "`burst` is the capacity of a token bucket, this is none",
+                        hint,
+                    );
                 }
             }
             if let Some(at) = &file.counts_refused {
@@ -378,7 +389,10 @@ fn switches(loaded: &mut LoadedLimit, file: &LimitFile, cx: &mut Context<'_>) {
                     ActionWord::Warn => Action::Warn,
                 };
                 if wanted != *action {
-                    cx.notes.push(format!("limit `{name}`: what does not pass is met with `{}` [choice]", at.value.word()));
+                    cx.notes.push(format!(
+                        "limit `{name}`: what does not pass is met with `{}` [choice]",
+                        at.value.word()
+                    ));
                 }
                 *action = wanted;
             }
@@ -419,7 +433,8 @@ pub(super) fn number(all: &mut [InForce], sizes: Sizes, place: &Place, cx: &mut 
             keys = keys.saturating_mul(size.max(1) as u64);
         }
         if keys > KEYS_MOST {
-            let message = format!("limit `{}` would have `{keys}` counters, at most {KEYS_MOST} are kept", limit.name);
+            let message =
+                format!("limit `{}` would have `{keys}` counters, at most {KEYS_MOST} are kept", limit.name);
             cx.errors.refuse_with(place, message, "fewer tenants, or a `token` and a `user` that they share");
         }
         limit.keys = u32::try_from(keys).unwrap_or(u32::MAX);

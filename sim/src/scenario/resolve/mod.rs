@@ -69,9 +69,9 @@ pub(super) fn resolve(
     let endpoints = endpoint::all(file, &pools, &accounts, cx.errors);
     let mut tiers = tiers(file, &pools, cx);
     let declared = file.endpoints.entries.iter().zip(&endpoints);
-    tiers.extend(declared.map(|((name, _, file), endpoint)| {
-        endpoint::tier(name, endpoint.as_ref(), file.as_ref()?)
-    }));
+    tiers.extend(
+        declared.map(|((name, _, file), endpoint)| endpoint::tier(name, endpoint.as_ref(), file.as_ref()?)),
+    );
     let run_file = file.scenario.0.as_ref();
     let horizon = run_file.map(|at| at.value.horizon.value.0);
     let vendor = Vendor { tiers: &tiers, endpoints: &endpoints, accounts: &accounts };

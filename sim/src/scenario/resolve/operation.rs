@@ -103,9 +103,7 @@ fn one(
     // What the vendor does has no caller, and no number of one.
     let (token, user) = match verb.is_vendors() {
         true => (0, 0),
-        false => {
-            (callers.tokens.number(&own(&operation.token)), callers.users.number(&own(&operation.user)))
-        }
+        false => (callers.tokens.number(&own(&operation.token)), callers.users.number(&own(&operation.user))),
     };
     Some(Operation {
         name: name.to_owned(),
@@ -159,7 +157,10 @@ fn keys(verb: Verb, at: &At<OperationFile>, errors: &mut Errors) {
         ("rows", place(operation.rows.as_ref().map(|at| &at.place))),
         ("bytes", place(operation.bytes.as_ref().map(|at| &at.place))),
         ("uses", place(operation.uses.as_ref().map(|at| &at.place))),
-        ("ready_after", (!operation.ready_after.value.0.is_zero()).then(|| operation.ready_after.place.clone())),
+        (
+            "ready_after",
+            (!operation.ready_after.value.0.is_zero()).then(|| operation.ready_after.place.clone()),
+        ),
         ("account", place(operation.account.as_ref().map(|at| &at.place))),
         ("token", place(operation.token.as_ref().map(|at| &at.place))),
         ("user", place(operation.user.as_ref().map(|at| &at.place))),
@@ -169,9 +170,7 @@ fn keys(verb: Verb, at: &At<OperationFile>, errors: &mut Errors) {
     ];
     let word = verb.name();
     for (key, place) in &given {
-        let taken = needs.contains(key)
-            || may.contains(key)
-            || (!verb.is_vendors() && CALLER.contains(key));
+        let taken = needs.contains(key) || may.contains(key) || (!verb.is_vendors() && CALLER.contains(key));
         match place {
             None if needs.contains(key) => {
                 errors.refuse_with(
@@ -183,6 +182,8 @@ fn keys(verb: Verb, at: &At<OperationFile>, errors: &mut Errors) {
             Some(place) if !taken => {
                 let hint = if verb.is_vendors() && CALLER.contains(key) {
                     "the vendor does it: nobody calls".to_owned()
+                } else if needs.is_empty() && may.is_empty() {
+                    "it is about the account alone".to_owned()
                 } else {
                     format!("it takes {}", listed(needs.iter().chain(may).copied()))
                 };
@@ -198,7 +199,10 @@ fn inside(operation: &OperationFile, horizon: Option<Span>, errors: &mut Errors)
     let Some(horizon) = horizon else { return };
     let (at, every, times) = (operation.at.value.0, operation.every.value.0, operation.times.value.0);
     if at >= horizon {
-        errors.refuse(&operation.at.place, format!("`{at}` is at or after the horizon of {horizon}: it never happens"));
+        errors.refuse(
+            &operation.at.place,
+            format!("`{at}` is at or after the horizon of {horizon}: it never happens"),
+        );
         return;
     }
     let last = u128::from(at.as_nanos()) + u128::from(every.as_nanos()) * u128::from(times - 1);

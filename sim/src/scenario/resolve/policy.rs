@@ -70,9 +70,11 @@ pub(super) fn finish(
     let mut operations: Vec<Operation> = operations.into_iter().filter_map(|entry| entry.resolved).collect();
     let mut expectations = expectations;
     callers.assign(file, workloads);
-    let place = file.scenario.0.as_ref().map(|run| {
-        run.value.profile.as_ref().map_or_else(|| run.place.clone(), |at| at.place.clone())
-    })?;
+    let place = file
+        .scenario
+        .0
+        .as_ref()
+        .map(|run| run.value.profile.as_ref().map_or_else(|| run.place.clone(), |at| at.place.clone()))?;
     let world = judged::World { accounts: &accounts, endpoints: &endpoints, models };
     let names: Vec<String> = limits.iter().map(|entry| entry.limit().name.clone()).collect();
     let mut limits = judged::without_missing(limits, &world, workloads, &operations, &place, cx);
@@ -88,9 +90,12 @@ pub(super) fn finish(
     let limits: Vec<Limit> = limits.into_iter().map(|entry| entry.loaded.limit).collect();
     let mut profile = loaded.map(|loaded| in_use(file, loaded));
     judged::endpoints_could_be_created(file, &world, &limits, profile.as_ref(), cx);
-    endpoint::permits(file, &limits, |endpoint, model| {
-        world.request(endpoints[endpoint].account, Some(endpoint), model)
-    }, pools);
+    endpoint::permits(
+        file,
+        &limits,
+        |endpoint, model| world.request(endpoints[endpoint].account, Some(endpoint), model),
+        pools,
+    );
     if profile.is_some() {
         judged::notes(&world, &limits, workloads, &operations, cx);
     }

@@ -46,9 +46,8 @@ pub(super) fn all(
             let enabled = workload.enabled.value;
             let has_objectives = workload.objectives.is_some();
             let target = if enabled { target(place, workload, file, vendor, cx.errors) } else { None };
-            let candidates = target.as_ref().and_then(|target| {
-                served_by(workload, target, file, pools, cx.errors)
-            });
+            let candidates =
+                target.as_ref().and_then(|target| served_by(workload, target, file, pools, cx.errors));
             let pool = candidates.as_ref().map(|candidates| candidates[0]);
             let resolved = enabled.then(|| {
                 let site = Site {
@@ -236,12 +235,7 @@ fn pool_of(
 }
 
 /// A workload without what it buys: its tier and sender are filled in by the caller.
-fn one(
-    name: &str,
-    workload: &WorkloadFile,
-    site: &Site<'_>,
-    cx: &mut Context<'_>,
-) -> Option<Workload> {
+fn one(name: &str, workload: &WorkloadFile, site: &Site<'_>, cx: &mut Context<'_>) -> Option<Workload> {
     let before = cx.errors.count();
     let (arrivals, trace_prompts) = arrivals(name, workload, site, cx).unzip();
     let lengths = lengths(workload, site, cx);
@@ -309,12 +303,14 @@ fn arrivals(
             Some((Arrivals::Trace(trace), Some(format)))
         }
         ArrivalsFile::Population(file) => {
-            // Without any think time is fine: whoever gets nothing pauses for a second.
-            if workload.sessions.is_none() {
+            let thinks = workload.sessions.as_ref().map(|at| bounds(&at.value.think.value).1 != Some(0.0));
+            if thinks != Some(true) {
+                let place =
+                    workload.sessions.as_ref().map_or(&workload.arrivals.place, |at| &at.value.think.place);
                 errors.refuse_with(
-                    &workload.arrivals.place,
-                    "a population needs to know how long its clients think",
-                    "add `sessions = { think = \"10s\" }`; `0s` sends again at once",
+                    place,
+                    "a population without think time would send without end when it is turned away",
+                    "add `sessions = { think = \"10s\" }`",
                 );
                 return None;
             }

@@ -162,7 +162,7 @@ fn change(loaded: &mut LoadedLimit, file: &LimitFile, place: &Place, cx: &mut Co
             Source::Profile => "as the profile says",
         };
         let instead = if required { String::new() } else { format!(" instead of {}", was.value_text()) };
-        cx.notes.push(format!("limit `{}` is {value_set}{instead}, {who}", was.name));
+        cx.notes.push(format!("limit `{}`: {value_set}{instead}, {who}", was.name));
     }
     value.is_some()
 }

@@ -356,11 +356,11 @@ impl<'s> ControlPlane<'s> {
         (!bucket && limit.per.iter().all(|(key, _)| named(*key))).then(|| limit.key(&caller))
     }
 
-    /// Whether an operation's value is more than what is in force.
+    /// Whether an operation asks for no less than what is in force.
     fn raises(&self, op: &Operation, meters: &Meters) -> bool {
         let meter = self.meter(op);
         let current = self.counter(op).map_or_else(|| meters.limit(meter), |key| meters.limit_of(meter, key));
-        current.is_some_and(|current| op.value.is_none_or(|value| value > current))
+        current.is_some_and(|current| op.value.is_none_or(|value| value >= current))
     }
 
     fn build(&mut self, config: usize) {

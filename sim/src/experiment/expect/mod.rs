@@ -11,7 +11,7 @@ mod text;
 
 use crate::limits::Usage;
 use crate::observe::Observer;
-use crate::request::{CONTEXT_LENGTH, Finished, NO_ENDPOINT, Outcome, QUEUE_FULL, Refusal, RequestHead};
+use crate::request::{CONFLICT, CONTEXT_LENGTH, Finished, NO_ENDPOINT, Outcome, QUEUE_FULL, Refusal, RequestHead};
 use crate::results::{ExpectationRow, Verdict};
 use crate::scenario::Scenario;
 use crate::scenario::policy::{Claim, Expectation, Policy, Stream};
@@ -137,6 +137,7 @@ fn status(policy: &Policy, reason: u16) -> u16 {
         (None, QUEUE_FULL) => 429,
         (None, CONTEXT_LENGTH) => 400,
         (None, NO_ENDPOINT) => 404,
+        (None, CONFLICT) => 409,
         (None, reason) => unreachable!("reason {reason} is neither built in nor a limit"),
     }
 }

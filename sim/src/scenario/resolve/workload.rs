@@ -303,14 +303,12 @@ fn arrivals(
             Some((Arrivals::Trace(trace), Some(format)))
         }
         ArrivalsFile::Population(file) => {
-            let thinks = workload.sessions.as_ref().map(|at| bounds(&at.value.think.value).1 != Some(0.0));
-            if thinks != Some(true) {
-                let place =
-                    workload.sessions.as_ref().map_or(&workload.arrivals.place, |at| &at.value.think.place);
+            // Without any think time is fine: whoever gets nothing pauses for a second.
+            if workload.sessions.is_none() {
                 errors.refuse_with(
-                    place,
-                    "a population without think time would send without end when it is turned away",
-                    "add `sessions = { think = \"10s\" }`",
+                    &workload.arrivals.place,
+                    "a population needs to know how long its clients think",
+                    "add `sessions = { think = \"10s\" }`; `0s` sends again at once",
                 );
                 return None;
             }

@@ -11,7 +11,9 @@ mod text;
 
 use crate::limits::Usage;
 use crate::observe::Observer;
-use crate::request::{CONFLICT, CONTEXT_LENGTH, Finished, NO_ENDPOINT, Outcome, QUEUE_FULL, Refusal, RequestHead};
+use crate::request::{
+    CONFLICT, CONTEXT_LENGTH, Finished, NO_ENDPOINT, Outcome, QUEUE_FULL, Refusal, RequestHead,
+};
 use crate::results::{ExpectationRow, Verdict};
 use crate::scenario::Scenario;
 use crate::scenario::policy::{Claim, Expectation, Policy, Stream};

@@ -128,6 +128,9 @@ pub enum LimitsCommand {
     /// Lay two profiles side by side, by what is limited rather than by name.
     #[command(after_help = DIFF_EXAMPLES)]
     Diff(DiffArgs),
+    /// Reckon which limits a scenario will meet and which binds first, with the arithmetic; nothing is simulated.
+    #[command(after_help = LIMITS_CHECK_EXAMPLES)]
+    Check(LimitsCheckArgs),
     /// List every documented row and how it is honoured. Exits with 1 when a row is not.
     #[command(after_help = COVERAGE_EXAMPLES)]
     Coverage(CoverageArgs),
@@ -152,6 +155,14 @@ Examples:
   tidegate limits diff databricks-model-serving databricks-gcp-preview
   tidegate limits diff --json digitalocean-inference ./my-gateway.toml > limits.json";
 
+const LIMITS_CHECK_EXAMPLES: &str = "\
+The load on a limit is the mean of the arrival law over the busiest window of the limit's length. Random arrivals meet
+a limit before their mean does: `tidegate run` says how many.
+
+Examples:
+  tidegate limits check scenarios/two-gateways.toml
+  tidegate limits check scenarios/two-gateways.toml --variant preview";
+
 const COVERAGE_EXAMPLES: &str = "\
 Exit codes:
   0  every row is enforced, modelled, reported, informational with a reason, or pending
@@ -165,6 +176,14 @@ const NEW_EXAMPLES: &str = "\
 Examples:
   tidegate limits new my-gateway.toml
   tidegate limits list --profile my-gateway.toml";
+
+/// Options of `limits check`.
+#[derive(Debug, Args)]
+pub struct LimitsCheckArgs {
+    /// Which scenario.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+}
 
 /// Options of `limits list`.
 #[derive(Debug, Args)]

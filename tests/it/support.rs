@@ -105,6 +105,7 @@ pub fn limit(name: &str, mechanism: Mechanism, meter: Option<u16>) -> Limit {
         },
         provenance: Provenance::Choice,
         source: Source::Profile,
+        advice: None,
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn limit(name: &str, on: &[Verb], mechanism: Mechanism) -> Limit {
         },
         provenance: Provenance::Choice,
         source: Source::Profile,
+        advice: None,
     }
 }
 

@@ -136,7 +136,7 @@ impl Forecast {
                         .remark(format!("`{}` on `{}` is not reckoned: {why}", rule.name, workload.name));
                 };
                 let (load, sharing) = each(rule, workload, rate * units);
-                let part = format!("{} {}{sharing}", figure(rate * units), unit.name());
+                let part = format!("{} {}/s{sharing}", figure(rate * units), unit.name());
                 let allows = most as f64 / window.as_secs_f64();
                 let bound = format!("{most} in {window}");
                 counter(load, allows, bound, part);

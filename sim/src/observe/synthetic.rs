@@ -130,6 +130,7 @@ fn limit(name: &str, mechanism: Mechanism, status: u16, announces_retry: bool) -
         },
         provenance: Provenance::Documented,
         source: Source::Profile,
+        advice: None,
     }
 }
 

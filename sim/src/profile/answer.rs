@@ -206,6 +206,7 @@ mod tests {
             },
             provenance: Provenance::Documented,
             source: Source::Profile,
+            advice: None,
         }
     }
 

@@ -99,6 +99,7 @@ mod tests {
             },
             provenance: Provenance::Choice,
             source: Source::Profile,
+            advice: None,
         }
     }
 

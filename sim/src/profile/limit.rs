@@ -362,6 +362,8 @@ pub struct Limit {
     pub provenance: Provenance,
     /// Who decided the value in force.
     pub source: Source,
+    /// What the vendor recommends to whoever meets it.
+    pub advice: Option<String>,
 }
 
 impl Limit {

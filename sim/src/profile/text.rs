@@ -160,6 +160,7 @@ mod tests {
             },
             provenance: Provenance::Documented,
             source: Source::Profile,
+            advice: None,
         }
     }
 

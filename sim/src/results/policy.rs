@@ -177,14 +177,18 @@ impl BindsFirst {
     }
 }
 
-pub(super) fn profile_row(profile: &InUse) -> ProfileRow {
+/// The profile, with what the vendor recommends to whoever met a limit in this run.
+pub(super) fn profile_row(profile: &InUse, policy: &Policy, recording: &Recording) -> ProfileRow {
+    let refused = policy.limits.iter().zip(&recording.limits).filter(|(_, record)| record.refused > 0);
+    let advised = refused.filter_map(|(limit, _)| Some((&limit.name, limit.advice.as_ref()?)));
+    let advice = advised.map(|(name, advice)| format!("limit `{name}` refused requests: {advice}"));
     ProfileRow {
         id: profile.id.clone(),
         title: profile.title.clone(),
         as_of: profile.as_of.clone(),
         preview: profile.preview,
         overlays: profile.overlays.clone(),
-        notes: profile.notes.clone(),
+        notes: profile.notes.iter().cloned().chain(advice).collect(),
     }
 }
 

@@ -293,7 +293,7 @@ impl Summary {
             caveats: scenario.caveats.clone(),
             properties,
             expectations: Vec::new(),
-            profile: policy.profile.as_ref().map(profile_row),
+            profile: policy.profile.as_ref().map(|profile| profile_row(profile, policy, recording)),
             binds_first: binds_first(scenario, &limits),
             limits,
             operations: operation_rows(policy, recording),

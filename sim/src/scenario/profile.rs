@@ -39,6 +39,8 @@ pub struct LoadedLimit {
     pub limit: Limit,
     /// The set it belongs to; `None` when it is always in force.
     pub overlay: Option<String>,
+    /// The set that lifts it.
+    pub lifted_by: Option<String>,
     /// Whether the vendor publishes no value, so that a scenario which it concerns must give one.
     pub required: bool,
     /// Whether a scenario may change it because the vendor agreed.
@@ -52,6 +54,12 @@ pub struct LoadedLimit {
 }
 
 impl LoadedLimit {
+    /// Whether it is in force when these overlays are on.
+    pub fn is_on(&self, overlays: &[String]) -> bool {
+        self.overlay.as_ref().is_none_or(|name| overlays.contains(name))
+            && self.lifted_by.as_ref().is_none_or(|name| !overlays.contains(name))
+    }
+
     /// Makes a rate consistent after its limit or algorithm was set: the highest value and the capacity of a bucket
     /// follow the limit, and a sliding log that would be too long becomes a bucket. Says so when it has.
     pub(super) fn settle(&mut self) -> Option<String> {

@@ -103,6 +103,8 @@ pub(super) struct Common<'a> {
     pub on: &'a Option<At<Vec<At<Verb>>>>,
     pub stage: &'a Option<At<Stage>>,
     pub overlay: &'a Option<At<Name>>,
+    pub lifted_by: &'a Option<At<Name>>,
+    pub advice: &'a Option<At<Text>>,
     pub provenance: Provenance,
     pub when: &'a Option<At<Conditions>>,
 }
@@ -124,6 +126,10 @@ macro_rules! limit {
                 stage: Option<At<Stage>>,
                 /// The set it belongs to; always in force when left out.
                 overlay: Option<At<Name>>,
+                /// The set that lifts it: with that overlay it is off.
+                lifted_by: Option<At<Name>>,
+                /// What to recommend to whoever meets it, one sentence.
+                advice: Option<At<Text>>,
                 /// Where the value comes from.
                 provenance: At<Provenance>,
                 /// Whom it concerns: attributes in quotes and their values. All must touch.
@@ -134,8 +140,8 @@ macro_rules! limit {
 
         impl $name {
             pub(super) fn common(&self) -> Common<'_> {
-                let Self { row, on, stage, overlay, provenance, when, .. } = self;
-                Common { row, on, stage, overlay, provenance: provenance.value, when }
+                let Self { row, on, stage, overlay, lifted_by, advice, provenance, when, .. } = self;
+                Common { row, on, stage, overlay, lifted_by, advice, provenance: provenance.value, when }
             }
         }
     };

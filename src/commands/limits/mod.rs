@@ -1,5 +1,6 @@
 //! `tidegate limits`: profiles, read by people.
 
+mod check;
 mod coverage;
 mod diff;
 mod facts;
@@ -21,6 +22,7 @@ pub(crate) fn run(command: &LimitsCommand) -> Result<ExitCode> {
         LimitsCommand::List(args) => list::list(args),
         LimitsCommand::Show(args) => show::show(args),
         LimitsCommand::Diff(args) => diff::diff(args),
+        LimitsCommand::Check(args) => check::check(args),
         LimitsCommand::Coverage(args) => coverage::coverage(args),
         LimitsCommand::New(args) => new::new(args),
     }
@@ -49,8 +51,7 @@ fn check_overlays(profiles: &[Loaded], overlays: &[String]) -> Result<()> {
 
 /// Limits in force with these overlays, in the order in which they are asked.
 fn in_force<'a>(loaded: &'a Loaded, overlays: &[String]) -> Vec<&'a LoadedLimit> {
-    let on = |limit: &&LoadedLimit| limit.overlay.as_ref().is_none_or(|name| overlays.contains(name));
-    let mut limits: Vec<&LoadedLimit> = loaded.limits.iter().filter(on).collect();
+    let mut limits: Vec<&LoadedLimit> = loaded.limits.iter().filter(|limit| limit.is_on(overlays)).collect();
     limits.sort_by_key(|limit| limit.limit.stage);
     limits
 }

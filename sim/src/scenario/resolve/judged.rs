@@ -249,16 +249,12 @@ pub(super) fn notes(
     }
     for ((limit, attr), whom) in unknown {
         let (limit, attr) = (&limits[limit].name, attr.name());
-        cx.notes.push(format!(
-            "limit `{limit}` is not evaluated for {}: `{attr}` is not stated",
-            whom.join(", ")
-        ));
+        cx.notes
+            .push(format!("limit `{limit}` is not evaluated for {}: `{attr}` is not stated", some(&whom)));
     }
     for (limit, whom) in warned {
         let limit = &limits[limit];
-        let note = format!("limit `{}` ({}) warns of {}", limit.name, limit.value_text(), whom.join(", "));
-        cx.caveats.push(note.clone());
-        cx.notes.push(note);
+        cx.caveats.push(format!("limit `{}` warns of {}: {}", limit.name, some(&whom), limit.answer.message));
     }
     for workload in workloads.iter().filter(|workload| !concerned.contains(&workload.name.as_str())) {
         let why = match workload.sender.endpoint {
@@ -276,6 +272,16 @@ pub(super) fn notes(
         };
         let note = format!("no limit of the profile concerns workload `{}`: {why}", workload.name);
         cx.caveats.push(note);
+    }
+}
+
+/// The first few of a list; a report should not drown in names.
+fn some(whom: &[String]) -> String {
+    match whom {
+        [first, second, third, _, rest @ ..] => {
+            format!("{first}, {second}, {third} and {} more", rest.len() + 1)
+        }
+        few => few.join(", "),
     }
 }
 

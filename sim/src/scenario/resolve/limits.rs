@@ -36,9 +36,9 @@ pub(super) fn all(file: &ScenarioFile, loaded: Option<&Loaded>, cx: &mut Context
         return Vec::new();
     };
     let overlays = overlays(file, loaded, cx.errors);
-    let on = |limit: &LoadedLimit| limit.overlay.as_ref().is_none_or(|name| overlays.contains(name));
+    let on = |limit: &LoadedLimit| limit.is_on(&overlays);
     for (name, place, _) in &file.limits.entries {
-        known(name, place, loaded, &on, cx.errors);
+        known(name, place, loaded, &overlays, cx.errors);
     }
     let mut all: Vec<InForce> = Vec::new();
     for entry in loaded.limits.iter().filter(|limit| on(limit)) {
@@ -93,20 +93,23 @@ fn overlays(file: &ScenarioFile, loaded: &Loaded, errors: &mut Errors) -> Vec<St
 }
 
 /// Reports a change of a limit that is not there, or not on.
-fn known(
-    name: &str,
-    place: &Place,
-    loaded: &Loaded,
-    on: &impl Fn(&LoadedLimit) -> bool,
-    errors: &mut Errors,
-) {
+fn known(name: &str, place: &Place, loaded: &Loaded, overlays: &[String], errors: &mut Errors) {
     let id = &loaded.profile.id;
+    let on = |limit: &LoadedLimit| limit.is_on(overlays);
     match loaded.limits.iter().find(|limit| limit.limit.name == name) {
         None => {
             let names = loaded.limits.iter().map(|limit| limit.limit.name.as_str());
             let hint = did_you_mean(name, names)
                 .unwrap_or_else(|| format!("`tidegate limits list --profile {id}` has all"));
             errors.refuse_with(place, format!("the profile `{id}` has no limit `{name}`"), hint);
+        }
+        Some(limit) if !on(limit) && limit.lifted_by.as_ref().is_some_and(|name| overlays.contains(name)) => {
+            let overlay = limit.lifted_by.as_deref().unwrap_or_default();
+            errors.refuse_with(
+                place,
+                format!("the limit `{name}` is off: the overlay `{overlay}` lifts it"),
+                "leave the change out, or the overlay",
+            );
         }
         Some(limit) if !on(limit) => {
             let overlay = limit.overlay.as_deref().unwrap_or_default();

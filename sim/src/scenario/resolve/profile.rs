@@ -226,6 +226,7 @@ impl Resolver<'_> {
         self.name();
         let row = self.row(&common);
         let overlay = common.overlay.as_ref().and_then(|name| self.overlay(name));
+        let lifted_by = common.lifted_by.as_ref().and_then(|name| self.overlay(name));
         let parts = parts?;
         let on = self.verbs(&common, &parts.mechanism);
         let answer = self.answer(&parts);
@@ -246,10 +247,12 @@ impl Resolver<'_> {
             answer: answer?,
             provenance: common.provenance,
             source: Source::Profile,
+            advice: common.advice.as_ref().map(|at| at.value.0.clone()),
         };
         let mut loaded = LoadedLimit {
             limit,
             overlay,
+            lifted_by,
             required: parts.required,
             raisable: parts.raisable,
             max_log: parts.max_log,

@@ -378,3 +378,23 @@ fn servegen_clients_without_lengths_borrow_those_of_others() {
     spec.lengths = workload().lengths;
     assert!(all(&hour(spec), 1).len() > 2_500);
 }
+
+#[test]
+fn a_stated_body_or_overhead_is_drawn_and_moves_no_other_draw() {
+    let plain = all(&scenario(vec![workload()]), 7);
+    let mut stating = workload();
+    stating.sender.body = Some(Dist::uniform(0.0, 1e6).unwrap());
+    stating.sender.overhead = Some(Dist::exponential(0.01).unwrap());
+    let stated = all(&scenario(vec![stating]), 7);
+    assert!(stated.iter().all(|arrival| arrival.head.body_bytes.is_some_and(|bytes| bytes <= 1_000_000)));
+    let bodies: std::collections::BTreeSet<_> =
+        stated.iter().map(|arrival| arrival.head.body_bytes).collect();
+    assert!(bodies.len() > stated.len() / 2, "{} bodies of {}", bodies.len(), stated.len());
+    assert!(stated.iter().any(|arrival| !arrival.draw.overhead.is_zero()));
+    let bare = stated.into_iter().map(|mut arrival| {
+        arrival.head.body_bytes = None;
+        arrival.draw.overhead = Span::ZERO;
+        arrival
+    });
+    assert!(bare.eq(plain));
+}

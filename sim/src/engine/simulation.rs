@@ -238,7 +238,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         observer.admitted(self.now, &head);
         self.table[id].output = gateway::clip_output(&head, draw.output_tokens, pool);
         self.table[id].service = draw.service;
-        self.table[id].holds = true;
+        self.table[id].holds = self.admission.class(number).holds();
         if let Some(patience) = draw.patience {
             self.set_timer(id, &head, PATIENCE, patience);
         }

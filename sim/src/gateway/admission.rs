@@ -158,6 +158,27 @@ impl Class {
         class
     }
 
+    #[cold]
+    fn screen(&self, head: &RequestHead) -> Result<(), Refusal> {
+        let too_large = self.bodies.iter().find_map(|(index, range)| {
+            let bytes = u64::from(head.body_bytes?);
+            let limit = range.bound(bytes);
+            (!range.admits(bytes))
+                .then(|| (*index, Refusal { limit, current: bytes, ..Refusal::plain(reason_of(*index)) }))
+        });
+        let first = match (self.refused, too_large) {
+            (Some(gate), Some(body)) => Some(if body.0 < gate.0 { body } else { gate }),
+            (gate, body) => gate.or(body),
+        };
+        first.map_or(Ok(()), |(_, refusal)| Err(refusal))
+    }
+
+    /// Whether admission takes anything that has to be given back or settled when a request is over.
+    #[inline]
+    pub fn holds(&self) -> bool {
+        !self.claims.is_empty()
+    }
+
     fn ask(&mut self, index: usize, limit: &Limit, sender: &Sender, caller: &Caller) {
         let reason = reason_of(index);
         match limit.mechanism {
@@ -229,17 +250,7 @@ impl Admission {
     pub fn screen(&mut self, number: u16, head: &RequestHead) -> Result<(), Refusal> {
         let class = &mut self.classes[usize::from(number)];
         class.offered += 1;
-        let too_large = class.bodies.iter().find_map(|(index, range)| {
-            let bytes = u64::from(head.body_bytes?);
-            let limit = range.bound(bytes);
-            (!range.admits(bytes))
-                .then(|| (*index, Refusal { limit, current: bytes, ..Refusal::plain(reason_of(*index)) }))
-        });
-        let first = match (class.refused, too_large) {
-            (Some(gate), Some(body)) => Some(if body.0 < gate.0 { body } else { gate }),
-            (gate, body) => gate.or(body),
-        };
-        first.map_or(Ok(()), |(_, refusal)| Err(refusal))
+        if class.refused.is_none() && class.bodies.is_empty() { Ok(()) } else { class.screen(head) }
     }
 
     /// What counts: takes the units of all claims or of none.

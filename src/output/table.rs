@@ -241,7 +241,6 @@ pub(crate) mod tests {
             binds_first: Some(BindsFirst {
                 limit: "rate".to_owned(),
                 value: "20/s".to_owned(),
-                grows: "load".to_owned(),
                 first_refused_ns: Some(1_500_000_000),
                 peak_share: Some(0.75),
                 at_multiple: None,
@@ -264,8 +263,7 @@ pub(crate) mod tests {
         let text = summary_text(&limited());
         assert!(text.contains("limits: Acme limits, Public Preview, as of 2026-08-07 (acme)\n"), "{text}");
         for needle in [
-            "rate, sliding-log",
-            "negotiated",
+            "(sliding-log, negotiated)",
             "peak, % of limit",
             "first refusal, s",
             "1 of 2 limits in force met nothing in this run\n",

@@ -111,3 +111,22 @@ fn every_built_in_profile_is_valid_against_the_schema() {
         assert!(problems.is_empty(), "{id}: {problems:#?}");
     }
 }
+
+#[test]
+fn the_forecast_of_the_worked_example_reads_as_the_readme_says() {
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    for variant in [None, Some("preview")] {
+        let mut arguments = vec!["check", "scenarios/two-gateways.toml"];
+        arguments.extend(variant.iter().flat_map(|name| ["--variant", name]));
+        let output = limits(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        let printed = text(&output);
+        let quoted: Vec<&str> = printed
+            .lines()
+            .filter(|line| line.contains(" binds") || line.contains("`gcp-exec-duration`"))
+            .collect();
+        for line in quoted {
+            assert!(readme.contains(line), "the README does not say: {line}");
+        }
+    }
+}

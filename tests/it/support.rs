@@ -231,8 +231,17 @@ pub fn run(scenario: &Scenario, arrivals: Vec<Vec<Arrival>>, mode: Mode) -> (Tot
 }
 
 /// The shipped scenarios that need no trace from elsewhere.
-pub const SHIPPED: [&str; 8] =
-    ["bench", "chat", "crosscheck", "diurnal", "mmc", "overload", "prefix-cache", "static-vs-continuous"];
+pub const SHIPPED: [&str; 9] = [
+    "bench",
+    "chat",
+    "crosscheck",
+    "diurnal",
+    "mmc",
+    "overload",
+    "prefix-cache",
+    "static-vs-continuous",
+    "two-gateways",
+];
 
 /// A shipped scenario with overrides.
 pub fn shipped(name: &str, set: &[&str]) -> Scenario {

@@ -149,7 +149,7 @@ fn a_quota_lowered_below_its_use_blocks_new_endpoints_and_removes_none() {
     assert_eq!(desk.verdict(at(2.0), 0), Err("endpoints"));
     assert_eq!(desk.verdict(at(2.0), 5), Ok(()));
     assert_eq!(desk.verdict(at(2.0), 0), Ok(()));
-    assert_eq!(desk.verdict(at(3.0), 5), Err("conflict"), "a raise to what is in force raises nothing");
+    assert_eq!(desk.verdict(at(3.0), 5), Ok(()), "a raise to what is in force is granted again");
     assert_eq!(desk.verdict(at(3.0), 2), Ok(()));
     assert_eq!(desk.verdict(at(3.0), 2), Ok(()));
     assert_eq!(desk.plane.serving(0), Some(0), "the last copy serves");

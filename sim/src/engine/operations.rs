@@ -110,7 +110,18 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             seen[limit].admitted += usage.admitted;
         }
         for (limit, usage) in self.pools.iter().filter_map(|pool| pool.permits.usage(self.now)) {
-            seen[limit] = usage;
+            let sum = &mut seen[limit];
+            // The pool that is used most stands for the peak.
+            let higher = u128::from(usage.peak) * u128::from(sum.peak_limit.max(1))
+                > u128::from(sum.peak) * u128::from(usage.peak_limit);
+            if higher {
+                (sum.peak, sum.peak_limit) = (usage.peak, usage.peak_limit);
+            }
+            // Classes count whom it concerns, permits who came for one and who got it.
+            let before = if sum.keys == 0 { (0, 0) } else { (sum.offered, sum.admitted) };
+            (sum.offered, sum.admitted) = (before.0 + usage.offered, before.1 + usage.admitted);
+            sum.blocked += usage.blocked;
+            sum.keys += usage.keys;
         }
         for (index, limit) in limits.iter().enumerate() {
             let usage = limit.meter.map_or(seen[index], |meter| self.meters.usage(meter, self.now));

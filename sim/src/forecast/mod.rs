@@ -7,6 +7,7 @@
 mod rates;
 
 use crate::control::ControlPlane;
+use crate::dist::Dist;
 use crate::gateway::admission;
 use crate::profile::{Key, Limit, Mechanism, Refused, Unit, Verb, judge};
 use crate::scenario::{Engine, Scenario, Workload};
@@ -176,11 +177,12 @@ impl Forecast {
             }
             Mechanism::Deadline { at_most } => {
                 if let Engine::Slots(slots) = &scenario.pools[usize::from(workload.pool)].engine
-                    && slots.service.most() > at_most.as_secs_f64()
+                    && let Some(share) = beyond(&slots.service, at_most.as_secs_f64())
                 {
                     self.remark(format!(
-                        "`{}`: executions of `{}` may last longer (mean {}): those beyond {at_most} are cancelled",
+                        "`{}`: up to {} of the executions of `{}` (mean {}) last longer than {at_most} and are cancelled",
                         rule.name,
+                        percent(share),
                         workload.name,
                         seconds(slots.service.mean())
                     ));
@@ -202,26 +204,28 @@ impl Forecast {
         }
     }
 
-    /// A rate limit and provisioned concurrency together bound how long an execution may take.
+    /// A rate limit and provisioned concurrency together bound how long an execution may take, by Little's law: of
+    /// the rates that a workload's requests share, the lowest says it.
     fn bounds_on_execution(&mut self, scenario: &Scenario, workload: &Workload, dynamic: &[usize]) {
         let Some(permits) = scenario.pools[usize::from(workload.pool)].permits else { return };
-        for rule in dynamic.iter().map(|&index| &scenario.policy.limits[index]) {
-            let Mechanism::Rate { limit: Some(limit), window, unit: Unit::Requests, .. } = rule.mechanism
-            else {
-                continue;
-            };
-            if limit == 0 || rule.per.iter().any(|(key, _)| matches!(key, Key::Token | Key::User)) {
-                continue;
+        let shared = |rule: &&Limit| rule.per.iter().all(|(key, _)| !matches!(key, Key::Token | Key::User));
+        let rates = dynamic.iter().map(|&index| &scenario.policy.limits[index]).filter(shared);
+        let rates = rates.filter_map(|rule| match rule.mechanism {
+            Mechanism::Rate { limit: Some(limit), window, unit: Unit::Requests, .. } if limit > 0 => {
+                Some((limit as f64 / window.as_secs_f64(), rule))
             }
-            let per_second = limit as f64 / window.as_secs_f64();
-            self.remark(format!(
-                "`{}`: {}/s needs execution <= {} at concurrency {}; longer ones are bound by concurrency",
-                rule.name,
-                figure(per_second),
-                seconds(f64::from(permits.most) / per_second),
-                permits.most
-            ));
-        }
+            _ => None,
+        });
+        // `min_by` takes the first of equals: the one that is asked first.
+        let Some((rate, rule)) = rates.min_by(|a, b| a.0.total_cmp(&b.0)) else { return };
+        self.remark(format!(
+            "`{}`: the {}/s of {} needs execution <= {} at concurrency {}",
+            workload.name,
+            figure(rate),
+            rule.name,
+            seconds(f64::from(permits.most) / rate),
+            permits.most
+        ));
     }
 }
 
@@ -295,6 +299,22 @@ fn execution(scenario: &Scenario, workload: &Workload) -> Option<f64> {
     }
 }
 
+/// The most of a distribution that can lie above `bound`: Cantelli's inequality from its mean and variance, which holds
+/// for any. `None` below one in a million.
+fn beyond(dist: &Dist, bound: f64) -> Option<f64> {
+    if dist.most() <= bound {
+        return None;
+    }
+    let (mean, deviation) = (dist.mean(), dist.mean() * dist.cv());
+    let share = if bound <= mean {
+        1.0
+    } else {
+        let variance = deviation * deviation;
+        variance / (variance + (bound - mean) * (bound - mean))
+    };
+    (share >= 1e-6).then_some(share)
+}
+
 /// A number to four digits, without a tail of zeros: 250, 0.3333, 160000.
 fn figure(value: f64) -> String {
     if value >= 1000.0 {
@@ -305,11 +325,37 @@ fn figure(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// A share in percent.
+fn percent(share: f64) -> String {
+    format!("{} %", figure(100.0 * share))
+}
+
 /// A time to four digits in the unit that keeps it readable.
 fn seconds(value: f64) -> String {
     match value {
         v if v < 1e-3 => format!("{} us", figure(v * 1e6)),
         v if v < 1.0 => format!("{} ms", figure(v * 1e3)),
         v => format!("{} s", figure(v)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_without_a_tail() {
+        assert_eq!([250.0, 0.333_333, 160_000.0, 2.0].map(figure), ["250", "0.3333", "160000", "2"]);
+        assert_eq!([213.3e-6, 0.12, 80.0].map(seconds), ["213.3 us", "120 ms", "80 s"]);
+    }
+
+    #[test]
+    fn a_bound_on_the_tail_is_never_below_the_tail() {
+        let law = Dist::exponential(1.0).unwrap();
+        for bound in [0.5, 1.0, 2.0, 5.0, 10.0] {
+            assert!(beyond(&law, bound).unwrap() >= (-bound).exp(), "{bound}");
+        }
+        assert_eq!(beyond(&Dist::constant(2.0).unwrap(), 2.0), None);
+        assert_eq!(beyond(&Dist::constant(2.0).unwrap(), 1.0), Some(1.0));
     }
 }

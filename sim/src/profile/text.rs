@@ -25,7 +25,7 @@ impl Limit {
                 "none until one is set".to_owned()
             }
             Mechanism::Permits { queue_permille } => {
-                format!("provisioned concurrency and {} of it queued", percent(*queue_permille))
+                format!("provisioned, {} of it queued", percent(*queue_permille))
             }
             Mechanism::Size { attr, range } => bounds(*attr, range),
             Mechanism::Deadline { at_most } => format!("at most {}", spaced(*at_most)),
@@ -190,10 +190,7 @@ mod tests {
             (rate(None, second, Unit::Requests), "none until one is set"),
             (Mechanism::Concurrency { limit: Some(1024) }, "at most 1,024 in flight"),
             (Mechanism::Concurrency { limit: None }, "none until one is set"),
-            (
-                Mechanism::Permits { queue_permille: 1_125 },
-                "provisioned concurrency and 112.5 % of it queued",
-            ),
+            (Mechanism::Permits { queue_permille: 1_125 }, "provisioned, 112.5 % of it queued"),
             (Mechanism::Quota { counted: Counted::Endpoints, limit: Some(1_000) }, "at most 1,000 endpoints"),
             (size(Attr::Body, most(16_000_000)), "at most 16 MB"),
             (size(Attr::Body, most(16 << 20)), "at most 16 MiB"),

@@ -5,7 +5,6 @@ use super::summary::Verdict;
 use crate::observe::recording::{LimitRecord, Recording};
 use crate::profile::limit::Source;
 use crate::profile::{InUse, Limit, Mechanism};
-use crate::scenario::Scenario;
 use crate::scenario::policy::Policy;
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
@@ -127,9 +126,9 @@ pub struct LimitRow {
 }
 
 impl LimitRow {
-    /// Whether the run met it: it was asked, refused or was broken.
+    /// Whether the run met it: it counted something, refused something or was broken.
     pub fn is_met(&self) -> bool {
-        self.offered > 0 || self.refused > 0 || self.violations > 0
+        (self.metered && self.offered > 0) || self.refused > 0 || self.violations > 0
     }
 
     /// Where the value in force comes from, in one word.
@@ -145,8 +144,6 @@ pub struct BindsFirst {
     pub limit: String,
     /// Its value: `200/s`.
     pub value: String,
-    /// What would have to grow: `load`, or what a quota counts.
-    pub grows: String,
     /// When it refused in this run, nanoseconds; absent when nothing was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_refused_ns: Option<u64>,
@@ -167,10 +164,8 @@ impl BindsFirst {
                 format!("{limit} binds first: it refused for the first time at {}", Span::from_nanos(at))
             }
             (None, Some(share), Some(multiple)) => format!(
-                "{limit} binds first as {} grows: its peak was {} of the limit, so it binds at {multiple:.2} times this run's {}",
-                self.grows,
-                Unit::Share.show(share),
-                self.grows
+                "{limit} binds first as load grows: its peak was {} of the limit, so it binds at {multiple:.2} times this run's load",
+                Unit::Share.show(share)
             ),
             _ => limit,
         }
@@ -229,7 +224,7 @@ pub(super) fn limit_rows(policy: &Policy, recording: &Recording) -> Vec<LimitRow
 }
 
 fn limit_row(limit: &Limit, record: &LimitRecord) -> LimitRow {
-    let metered = limit.mechanism.is_metered();
+    let metered = limit.mechanism.is_metered() || matches!(limit.mechanism, Mechanism::Permits { .. });
     let source = match limit.source {
         Source::Profile => "profile",
         Source::Negotiated => "negotiated",
@@ -264,23 +259,19 @@ fn limit_row(limit: &Limit, record: &LimitRecord) -> LimitRow {
 }
 
 /// Which limit binds first as load rises: the first that refused, else the one with the highest peak share. Gates and
-/// sizes refuse whatever the load and are left out; so are limits that nothing used.
-pub(super) fn binds_first(scenario: &Scenario, rows: &[LimitRow]) -> Option<BindsFirst> {
-    let bound = |row: &&LimitRow| row.metered || row.mechanism == "permits";
+/// sizes refuse whatever the load and are left out; so are limits that nothing used, and quotas that nobody reached.
+pub(super) fn binds_first(rows: &[LimitRow]) -> Option<BindsFirst> {
+    let bound = |row: &&LimitRow| row.metered;
     let refused = rows.iter().filter(bound).filter(|row| row.first_refused_ns.is_some());
     let refused = refused.min_by_key(|row| row.first_refused_ns);
     // `max_by` takes the last of equals; the first in the documented order is meant.
-    let shares = rows.iter().rev().filter_map(|row| row.peak_share.map(|share| (share, row)));
+    let by_load = rows.iter().rev().filter(|row| row.mechanism != "quota");
+    let shares = by_load.filter_map(|row| row.peak_share.map(|share| (share, row)));
     let nearest = shares.filter(|(share, _)| *share > 0.0).max_by(|a, b| a.0.total_cmp(&b.0));
     let row = refused.or(nearest.map(|(_, row)| row))?;
-    let grows = match scenario.policy.limits.iter().find(|limit| limit.name == row.name)?.mechanism {
-        Mechanism::Quota { counted, .. } => counted.name().replace('-', " "),
-        _ => "load".to_owned(),
-    };
     Some(BindsFirst {
         limit: row.name.clone(),
         value: row.value.clone(),
-        grows,
         first_refused_ns: row.first_refused_ns,
         peak_share: row.peak_share,
         at_multiple: row.peak_share.filter(|_| row.first_refused_ns.is_none()).map(|share| 1.0 / share),

@@ -4,6 +4,7 @@ use super::figure::{Unit, count};
 use super::policy::LimitRow;
 use super::summary::Summary;
 use super::table::Table;
+use crate::profile::Provenance;
 use crate::time::Span;
 
 impl Summary {
@@ -28,16 +29,13 @@ impl Summary {
         let head = [
             "limit",
             "value",
-            "how",
             "counted by",
-            "value from",
             "asked",
             "let in",
             "refused",
             "violations",
             "peak, % of limit",
             "at limit, % of time",
-            "counters",
             "first refusal, s",
         ];
         let mut table = Table::new("Limits (whole runs, all replications)", &head);
@@ -46,17 +44,14 @@ impl Summary {
             let metered = |number: u64| if row.metered { count(number) } else { "-".to_owned() };
             table.push([
                 row.name.clone(),
-                row.value.clone(),
-                how(row),
-                dashed(&row.counted_by),
-                row.origin().to_owned(),
+                value(row),
+                counted_by(row),
                 metered(row.offered),
                 metered(row.admitted),
                 count(row.refused),
                 if row.mechanism == "overhead" { count(row.violations) } else { "-".to_owned() },
                 percent(row.peak_share),
                 percent(row.blocked_share),
-                metered(row.counters.into()),
                 row.first_refused_ns.map_or_else(|| "-".to_owned(), seconds),
             ]);
         }
@@ -96,6 +91,22 @@ impl Summary {
             ]);
         }
         table
+    }
+}
+
+/// The value, how it is counted, and who says so where that is not a document.
+fn value(row: &LimitRow) -> String {
+    let origin = Some(row.origin()).filter(|origin| *origin != Provenance::Documented.name());
+    let more: Vec<&str> = row.algorithm.as_deref().into_iter().chain(origin).collect();
+    if more.is_empty() { row.value.clone() } else { format!("{} ({})", row.value, more.join(", ")) }
+}
+
+/// Keys, and how many counters they made.
+fn counted_by(row: &LimitRow) -> String {
+    match (row.counted_by.as_str(), row.counters) {
+        ("", _) => "-".to_owned(),
+        (keys, 0 | 1) => keys.to_owned(),
+        (keys, counters) => format!("{keys} ({})", count(counters.into())),
     }
 }
 

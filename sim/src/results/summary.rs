@@ -294,7 +294,7 @@ impl Summary {
             properties,
             expectations: Vec::new(),
             profile: policy.profile.as_ref().map(|profile| profile_row(profile, policy, recording)),
-            binds_first: binds_first(scenario, &limits),
+            binds_first: binds_first(&limits),
             limits,
             operations: operation_rows(policy, recording),
             workloads: workloads.collect(),

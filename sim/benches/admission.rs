@@ -4,7 +4,13 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
+use tidegate_sim::gateway::admission::{Admission, Class, meters};
 use tidegate_sim::limits::{Algorithm, Claim, MeterSpec, Meters, RateSpec};
+use tidegate_sim::profile::{
+    Answer, Caller, Key, Limit, Mechanism, Provenance, Source, Stage, Subject, Unit, Verb,
+};
+use tidegate_sim::request::{Prefix, RequestHead};
+use tidegate_sim::scenario::policy::Sender;
 use tidegate_sim::time::{Span, Time};
 
 const TENANTS: u32 = 1000;
@@ -37,6 +43,102 @@ fn stack() -> Meters {
         (log(300_000, 1), 1),
         (MeterSpec::Held { limit: Some(200_000) }, 1),
     ])
+}
+
+/// The same stack as limits, asked as the gateway asks them.
+fn limits() -> Vec<Limit> {
+    let rate = |limit, window, unit, algorithm| Mechanism::Rate {
+        limit: Some(limit),
+        most: limit,
+        window: Span::from_secs(window),
+        algorithm,
+        burst: limit,
+        unit,
+        default_reservation: 500,
+        counts_refused: false,
+    };
+    let log = |limit, window| rate(limit, window, Unit::Requests, Algorithm::SlidingLog);
+    let stack = [
+        (log(100, 1), Key::Token, TENANTS),
+        (rate(20_000_000, 60, Unit::Tokens, Algorithm::TokenBucket), Key::Token, TENANTS),
+        (log(100_000, 1), Key::Model, MODELS),
+        // A minute's log, so that it is full of what leaves again as the bench goes on.
+        (log(4_000, 60), Key::Token, TENANTS),
+        (log(300_000, 1), Key::Account, 1),
+        (Mechanism::Concurrency { limit: Some(200_000) }, Key::Account, 1),
+    ];
+    let limit = |(meter, (mechanism, key, keys)): (usize, (Mechanism, Key, u32))| Limit {
+        name: format!("limit-{meter}"),
+        row: String::new(),
+        stage: Stage::Workspace,
+        on: vec![Verb::Inference],
+        when: Vec::new(),
+        mechanism,
+        per: vec![(key, 1)],
+        keys,
+        meter: Some(meter as u16),
+        answer: Answer {
+            status: 429,
+            code: String::new(),
+            message: String::new(),
+            provenance: Provenance::Choice,
+            announces_retry: true,
+            retryable: true,
+        },
+        provenance: Provenance::Choice,
+        source: Source::Profile,
+        advice: None,
+    };
+    stack.into_iter().enumerate().map(limit).collect()
+}
+
+/// Requests of one workload through the gateway's admission, 1,000 of them in flight.
+struct Gate {
+    meters: Meters,
+    admission: Admission,
+    number: u64,
+    flying: Vec<RequestHead>,
+}
+
+impl Gate {
+    fn warm() -> Self {
+        let limits = limits();
+        let sender = Sender { candidates: vec![(0, 0)], ..Sender::default() };
+        let class = Class::compile(&limits, &Subject::default(), &sender, &Caller::default(), 0);
+        let mut admission = Admission::new(1);
+        admission.classify(0, class);
+        let mut gate = Gate { meters: meters(&limits), admission, number: 0, flying: Vec::new() };
+        gate.run(2 * ADMISSIONS);
+        gate
+    }
+
+    fn run(&mut self, requests: u64) {
+        for _ in 0..requests {
+            self.number += 1;
+            let now = Time::from_nanos(self.number * 20_000);
+            let head = RequestHead {
+                workload: 0,
+                tenant: (self.number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as u32 % TENANTS,
+                index: self.number,
+                prompt_tokens: 300,
+                max_tokens: Some(500),
+                session: 0,
+                turn: 0,
+                prefix: Prefix::default(),
+                body_bytes: None,
+            };
+            let slot = (self.number % 1000) as u32;
+            if let Some(over) = self.flying.get(slot as usize) {
+                self.admission.over(now, slot, 0, over, 200, &mut self.meters);
+            }
+            assert_eq!(self.admission.screen(0, &head), Ok(()));
+            assert_eq!(self.admission.admit(now, slot, 0, black_box(&head), &mut self.meters), Ok(()));
+            match self.flying.get_mut(slot as usize) {
+                Some(place) => *place = head,
+                None => self.flying.resize(slot as usize + 1, head),
+            }
+        }
+    }
 }
 
 /// Feeds the stack 50,000 requests a second and holds 1,000 at once.
@@ -97,6 +199,8 @@ fn admission(criterion: &mut Criterion) {
             );
         });
     }
+    let mut gate = Gate::warm();
+    group.bench_function("six-limits-of-a-request", |bencher| bencher.iter(|| gate.run(ADMISSIONS)));
     group.finish();
 }
 

@@ -264,7 +264,7 @@ pub(crate) mod tests {
         assert!(text.contains("limits: Acme limits, Public Preview, as of 2026-08-07 (acme)\n"), "{text}");
         for needle in [
             "(sliding-log, negotiated)",
-            "peak, % of limit",
+            "peak, %",
             "first refusal, s",
             "1 of 2 limits in force met nothing in this run\n",
             "rate (20/s) binds first: it refused for the first time at 1.5s\n",

@@ -64,7 +64,7 @@ fn limits_control_plane_and_expectations_have_their_sections() {
         "expected 10, found 12 in replication 3",
         "chat &amp; &lt;co&gt;",
         "binds at 1.33 times this run&#x27;s load",
-        "peak, % of limit",
+        "peak, %",
         "row-of-playground",
         "limit `rate` of &lt;acme&gt;",
     ] {

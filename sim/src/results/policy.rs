@@ -191,8 +191,8 @@ impl ProfileRow {
     /// In a line: `Databricks Model Serving limits and regions, Public Preview, as of 2026-08-07`.
     pub fn text(&self) -> String {
         let preview = if self.preview { ", Public Preview" } else { "" };
-        let as_of =
-            if self.as_of == "undated" { "undated".to_owned() } else { format!("as of {}", self.as_of) };
+        let undated = self.as_of.starts_with("undated");
+        let as_of = if undated { self.as_of.clone() } else { format!("as of {}", self.as_of) };
         let overlays = match &self.overlays[..] {
             [] => String::new(),
             overlays => format!(", with {}", overlays.join(" and ")),

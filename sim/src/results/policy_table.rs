@@ -34,8 +34,8 @@ impl Summary {
             "let in",
             "refused",
             "violations",
-            "peak, % of limit",
-            "at limit, % of time",
+            "peak, %",
+            "at limit, %",
             "first refusal, s",
         ];
         let mut table = Table::new("Limits (whole runs, all replications)", &head);

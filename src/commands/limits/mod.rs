@@ -62,8 +62,10 @@ fn row_of<'a>(loaded: &'a Loaded, limit: &LoadedLimit) -> Option<&'a Row> {
 }
 
 fn heading(loaded: &Loaded) -> String {
-    let preview = if loaded.profile.preview { ", preview" } else { "" };
-    format!("{} ({}, as of {}{preview})", loaded.profile.title, loaded.profile.id, loaded.profile.as_of)
+    let profile = &loaded.profile;
+    let preview = if profile.preview { ", preview" } else { "" };
+    let as_of = if profile.as_of.starts_with("undated") { "" } else { "as of " };
+    format!("{} ({}, {as_of}{}{preview})", profile.title, profile.id, profile.as_of)
 }
 
 fn print(text: &str) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Every limit of every built-in profile, at its edge: just inside, at, and just beyond; every gate on both sides.
 
-use crate::support::{Script, arrival, scenario, workload};
+use crate::support::{Script, arrival, limit as any_limit, scenario, workload};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use tidegate_sim::dist::Dist;
@@ -12,10 +12,11 @@ use tidegate_sim::profile::attr::Scale;
 use tidegate_sim::profile::{
     Action, Attr, Condition, Limit, Mechanism, Range, Subject, Unit, Verb, concerns, judge,
 };
-use tidegate_sim::request::{Arrival, Finished, Outcome, RequestHead};
+use tidegate_sim::request::{Arrival, Finished, Outcome, QUEUE_FULL, RequestHead};
 use tidegate_sim::scenario::policy::reason_of;
 use tidegate_sim::scenario::*;
 use tidegate_sim::time::{Span, Time};
+use tidegate_sim::workload::Source;
 
 /// Every limit of every built-in profile, whatever its overlay, under `profile: name`.
 fn all() -> Vec<(String, Limit)> {
@@ -322,6 +323,67 @@ fn each_bound_on_overhead_is_broken_at_its_edge_and_not_a_nanosecond_below() {
         tried += 1;
     }
     assert!(tried >= 2, "{tried} bounds on overhead were tried");
+}
+
+#[test]
+fn a_request_that_finds_the_queue_full_takes_nothing_from_a_rate() {
+    let rate = Mechanism::Rate {
+        limit: Some(3),
+        most: 3,
+        window: Span::from_secs(1),
+        algorithm: Algorithm::SlidingLog,
+        burst: 3,
+        unit: Unit::Requests,
+        default_reservation: 0,
+        counts_refused: false,
+    };
+    let mut scenario = one_server(any_limit("rate", rate, Some(0)));
+    scenario.pools[0].permits = Some(Permits { most: 1, reason: QUEUE_FULL });
+    scenario.pools[0].queue.most = Some(0);
+    // One is in service until 500 ms; the four that find no room leave two units for later.
+    let at = [0, 100, 200, 300, 400, 600, 700, 800, 900];
+    let arrivals = at.iter().enumerate().map(|(index, ms)| {
+        let mut request = arrival(0, index as u64, ms * 1_000_000, 1, 1);
+        request.draw.service = Span::from_millis(if index == 0 { 500 } else { 50 });
+        request
+    });
+    let reasons: Vec<Option<u16>> = seen(&scenario, arrivals.collect())
+        .finished
+        .iter()
+        .map(|done| done.refusal.map(|r| r.reason))
+        .collect();
+    let (full, rate) = (Some(QUEUE_FULL), Some(reason_of(0)));
+    assert_eq!(reasons, [None, full, full, full, full, None, None, rate, rate]);
+}
+
+#[test]
+fn what_a_gate_ignores_is_served_and_counted() {
+    let condition = Condition { attr: Attr::Thinking, values: vec!["no".into()] };
+    let mut scenario = one_server(any_limit(
+        "gate",
+        Mechanism::Gate { require: Some(condition), action: Action::Ignore },
+        None,
+    ));
+    scenario.workloads[0].sender.traits.flag(Attr::Thinking, true);
+    scenario.policy.accounts.push(policy::Account { name: "main".into(), traits: Subject::default() });
+    let seen = seen(&scenario, vec![arrival(0, 0, 0, 1, 1)]);
+    assert_eq!(seen.finished[0].outcome, Outcome::Completed);
+    assert_eq!(seen.violated.len(), 1);
+}
+
+#[test]
+fn an_endpoint_may_stop_and_start_as_often_as_it_likes() {
+    let text = "[scenario]\nquestion = \"Is it there?\"\nhorizon = \"80s\"\nreplications = 1\n[models.m]\n\
+                [pools.p]\nengine = \"slots\"\nmodel = \"m\"\nservers = 1\nservice = \"1ns\"\n\
+                [endpoints.e]\nserves = [{ pool = \"p\" }]\n\
+                [workloads.w]\nendpoint = \"e\"\narrivals = { kind = \"constant\", rate = \"2/s\" }\n\
+                [[operations]]\ndo = \"stop-endpoint\"\nendpoint = \"e\"\nat = \"0s\"\nevery = \"1ms\"\ntimes = 70000\n\
+                [[operations]]\ndo = \"start-endpoint\"\nendpoint = \"e\"\nat = \"0.5ms\"\nevery = \"1ms\"\ntimes = 70000\n";
+    let scenario = load_str("x.toml", text, &Overrides::default()).unwrap_or_else(|found| panic!("{found}"));
+    let feed = Source::open(&scenario, 0, 1).unwrap();
+    let mut seen = Seen::default();
+    simulate(&scenario, vec![feed], 1, Mode::Fast, &mut seen, |_, _| ControlFlow::Continue(()));
+    assert!(!seen.finished.is_empty());
 }
 
 #[test]

@@ -32,7 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "replica", "slots", "observe",
         ],
     ),
-    ("forecast", &["time", "dist", "limits", "profile", "scenario", "control", "gateway"]),
+    ("forecast", &["time", "dist", "limits", "profile", "scenario", "workload", "control", "gateway"]),
     ("results", &["time", "rng", "request", "profile", "scenario", "observe"]),
     (
         "experiment",

@@ -230,7 +230,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         let pool = &self.scenario.pools[usize::from(pool_index)];
         let id = self.table.insert(&head, chain, self.now, pool_index);
         self.table[id].class = number;
-        if let Err(refusal) = self.let_in(id, number, &head, pool) {
+        if let Err(refusal) = self.let_in(id, number, &head, pool, draw.overhead.is_zero()) {
             self.table[id].output = draw.output_tokens.max(1);
             self.conclude(id, Outcome::Refused, Some(refusal), observer);
             return self.table.release(id);
@@ -241,6 +241,9 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         self.table[id].holds = self.admission.class(number).holds();
         if let Some(patience) = draw.patience {
             self.set_timer(id, &head, PATIENCE, patience);
+        }
+        for &limit in &self.admission.class(number).ignored {
+            observer.violated(self.now, limit, &head);
         }
         for &(limit, below) in &self.admission.class(number).overheads {
             if draw.overhead >= below {
@@ -257,12 +260,27 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         self.events.push(Event::new(at, Class::Ready, head.workload.into(), head.index as u32, id, epoch));
     }
 
-    /// Asks what keeps no count, then whether the request can be served at all, then what counts.
+    /// Asks what keeps no count, then whether the request can be served at all, then what counts. A request that would
+    /// be refused by a full queue at this very instant (`at_once`) takes nothing from what counts.
     #[inline]
-    fn let_in(&mut self, id: SlotId, number: u16, head: &RequestHead, pool: &Pool) -> Result<(), Refusal> {
+    fn let_in(
+        &mut self,
+        id: SlotId,
+        number: u16,
+        head: &RequestHead,
+        pool: &Pool,
+        at_once: bool,
+    ) -> Result<(), Refusal> {
         self.admission.screen(number, head)?;
         if !gateway::fits(head, pool) {
             return Err(Refusal::plain(CONTEXT_LENGTH));
+        }
+        let state = &mut self.pools[usize::from(self.table[id].pool)];
+        if at_once && !state.has_room() {
+            state.permits.offered += 1;
+            let refusal = state.full();
+            self.admission.try_in_vain(self.now, number, head, &mut self.meters)?;
+            return Err(refusal);
         }
         self.admission.admit(self.now, id, number, head, &mut self.meters)
     }
@@ -288,8 +306,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         let priority = self.priority(id);
         let pool = &mut self.pools[pool_index];
         if !pool.queue.push(&mut self.table, id, priority) {
-            let (limit, current) = (pool.permits.most.into(), pool.permits.used.into());
-            let refusal = Refusal { limit, current, ..Refusal::plain(pool.permits.reason) };
+            let refusal = pool.full();
             self.conclude(id, Outcome::Refused, Some(refusal), observer);
             return self.table.release(id);
         }

@@ -4,7 +4,7 @@ use crate::gateway::queue::GatewayQueue;
 use crate::gateway::router::{Router, View};
 use crate::limits::Usage;
 use crate::replica::{Site, Stepper};
-use crate::request::{BUILT_IN, PoolId, QUEUE_FULL};
+use crate::request::{BUILT_IN, PoolId, QUEUE_FULL, Refusal};
 use crate::scenario::{Engine, Permits, Scenario, Workload};
 use crate::slots::SlotsReplica;
 use crate::time::{Span, Time};
@@ -47,6 +47,21 @@ pub(super) struct PoolState {
     pub(super) kv_blocks: u64,
     pub(super) slots: u64,
     pub(super) permits: PermitsState,
+}
+
+impl PoolState {
+    /// Whether one more request can be dispatched or wait.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.has_place() || (self.queue.is_empty() && self.permits.available() && self.view.has_room())
+    }
+
+    /// The refusal of a request that finds no place.
+    #[cold]
+    pub(super) fn full(&self) -> Refusal {
+        let (limit, current) = (self.permits.most.into(), self.permits.used.into());
+        Refusal { limit, current, ..Refusal::plain(self.permits.reason) }
+    }
 }
 
 /// Provisioned concurrency of a pool, in use.

@@ -10,8 +10,9 @@ use crate::control::ControlPlane;
 use crate::dist::Dist;
 use crate::gateway::admission;
 use crate::profile::{Key, Limit, Mechanism, Refused, Unit, Verb, judge};
-use crate::scenario::{Engine, Scenario, Workload};
-use crate::time::Span;
+use crate::scenario::{Arrivals, Engine, Scenario, Workload};
+use crate::time::{Span, Time};
+use crate::workload::Source;
 use rates::{busiest, mean_tokens};
 
 /// What a scenario will meet.
@@ -32,7 +33,7 @@ pub struct Met {
     pub limit: usize,
     /// Workloads on the counter.
     pub workloads: Vec<usize>,
-    /// Load, in units per second (rates) or units at once (concurrency, permits).
+    /// Load, in units in its busiest window (rates) or units at once (concurrency, permits).
     pub load: f64,
     /// What the limit allows, in the same unit.
     pub allows: f64,
@@ -59,7 +60,7 @@ struct Counter {
     parts: Vec<String>,
 }
 
-/// Reckons for `scenario`, as it stands when it starts.
+/// Reckons for `scenario`, as it stands when it starts. Reads its traces.
 pub fn forecast(scenario: &Scenario) -> Forecast {
     let limits = &scenario.policy.limits;
     let mut meters = admission::meters(limits);
@@ -78,13 +79,23 @@ pub fn forecast(scenario: &Scenario) -> Forecast {
             found.refused.push((index, refused));
             continue;
         }
+        let load = Load::new(scenario, index, *model, &judged.dynamic);
         for &limit in &judged.dynamic {
-            found.add(scenario, index, *model, limit, &mut counters);
+            match load.on(limit) {
+                On::Counter(counter) => count(&mut counters, counter),
+                On::Remark(remark) => found.remark(remark),
+                On::Nothing => {}
+            }
         }
         found.bounds_on_execution(scenario, workload, &judged.dynamic);
     }
-    let met = counters.into_iter().filter_map(Counter::met);
-    found.met.extend(met);
+    let calls: u64 = scenario.policy.operations.iter().map(|operation| operation.times).sum();
+    if calls > 0 {
+        found.remark(format!(
+            "{calls} calls of operations are not reckoned: what they meet, and what they change, a run tells"
+        ));
+    }
+    found.met.extend(counters.into_iter().filter_map(Counter::met));
     // Ties keep the order in which limits are asked.
     found.met.sort_by(|a, b| b.share().total_cmp(&a.share()).then(a.limit.cmp(&b.limit)));
     found
@@ -99,108 +110,6 @@ impl Forecast {
     fn remark(&mut self, text: String) {
         if !self.remarks.contains(&text) {
             self.remarks.push(text);
-        }
-    }
-
-    fn add(
-        &mut self,
-        scenario: &Scenario,
-        index: usize,
-        model: usize,
-        limit: usize,
-        counters: &mut Vec<Counter>,
-    ) {
-        let workload = &scenario.workloads[index];
-        let rule = &scenario.policy.limits[limit];
-        let mut counter = |load, allows, bound, part| {
-            // Permits are counted by pool, which no key names.
-            let key = match rule.mechanism {
-                Mechanism::Permits { .. } => vec![(Key::Endpoint, u64::from(workload.pool))],
-                _ => key(rule, workload, index, model),
-            };
-            count(
-                counters,
-                Counter { limit, key, workloads: vec![index], load, allows, bound, parts: vec![part] },
-            );
-        };
-        match rule.mechanism {
-            Mechanism::Rate { limit: Some(most), window, unit, default_reservation, .. } => {
-                let rate = busiest(workload, window, scenario.horizon);
-                let units = units(workload, unit, default_reservation);
-                let (Some(rate), Some(units)) = (rate, units) else {
-                    let why = if rate.is_none() {
-                        "a closed population sends as fast as it is answered"
-                    } else {
-                        "the sizes of its requests are not known beforehand"
-                    };
-                    return self
-                        .remark(format!("`{}` on `{}` is not reckoned: {why}", rule.name, workload.name));
-                };
-                let (load, sharing) = each(rule, workload, rate * units);
-                let part = format!("{} {}/s{sharing}", figure(rate * units), unit.name());
-                let allows = most as f64 / window.as_secs_f64();
-                let bound = format!("{most} in {window}");
-                counter(load, allows, bound, part);
-            }
-            Mechanism::Concurrency { limit: Some(most) } => {
-                let (Some(rate), Some(execution)) =
-                    (busiest(workload, Span::from_secs(1), scenario.horizon), execution(scenario, workload))
-                else {
-                    return self.remark(format!(
-                        "`{}` on `{}` is not reckoned: how long a request takes depends on the batch",
-                        rule.name, workload.name
-                    ));
-                };
-                let (load, sharing) = each(rule, workload, rate * execution);
-                let part = format!("{}/s x {}{sharing}", figure(rate), seconds(execution));
-                counter(load, most as f64, format!("{most} at once"), part);
-            }
-            Mechanism::Permits { .. } => {
-                let pool = usize::from(workload.pool);
-                let Some(permits) = scenario.pools[pool].permits else { return };
-                let Some(rate) = busiest(workload, Span::from_secs(1), scenario.horizon) else { return };
-                if let Some(execution) = execution(scenario, workload) {
-                    let part = format!("{}/s x {}", figure(rate), seconds(execution));
-                    let bound = format!("{} provisioned", permits.most);
-                    counter(rate * execution, permits.most.into(), bound, part);
-                } else {
-                    let most = f64::from(permits.most) / rate;
-                    self.remark(format!(
-                        "`{}`: {}/s needs a mean execution of at most {} at concurrency {}; how long one takes \
-                         depends on the batch",
-                        workload.name,
-                        figure(rate),
-                        seconds(most),
-                        permits.most
-                    ));
-                }
-            }
-            Mechanism::Deadline { at_most } => {
-                if let Engine::Slots(slots) = &scenario.pools[usize::from(workload.pool)].engine
-                    && let Some(share) = beyond(&slots.service, at_most.as_secs_f64())
-                {
-                    self.remark(format!(
-                        "`{}`: up to {} of the executions of `{}` (mean {}) last longer than {at_most} and are cancelled",
-                        rule.name,
-                        percent(share),
-                        workload.name,
-                        seconds(slots.service.mean())
-                    ));
-                }
-            }
-            Mechanism::Overhead { below } => {
-                if let Some(overhead) = &workload.sender.overhead
-                    && overhead.most() >= below.as_secs_f64()
-                {
-                    self.remark(format!(
-                        "`{}`: the overhead of `{}` may reach {}, it must stay below {below}",
-                        rule.name,
-                        workload.name,
-                        seconds(overhead.most())
-                    ));
-                }
-            }
-            _ => {}
         }
     }
 
@@ -227,6 +136,178 @@ impl Forecast {
             permits.most
         ));
     }
+}
+
+/// What a limit sees of a workload.
+enum On {
+    Counter(Counter),
+    /// Something to say, where there is no load to compare.
+    Remark(String),
+    Nothing,
+}
+
+/// A workload's load, as far as its laws tell it.
+struct Load<'s> {
+    scenario: &'s Scenario,
+    workload: &'s Workload,
+    index: usize,
+    model: usize,
+    /// Instants of a recorded trace, so that its busiest window can be counted.
+    recorded: Option<Vec<Time>>,
+    /// Mean execution, seconds; `None` where it depends on the batch.
+    execution: Option<f64>,
+}
+
+impl<'s> Load<'s> {
+    fn new(scenario: &'s Scenario, index: usize, model: usize, dynamic: &[usize]) -> Self {
+        let workload = &scenario.workloads[index];
+        let recorded = matches!(workload.arrivals, Arrivals::Trace(_)).then(|| instants(scenario, index));
+        let deadline = dynamic.iter().filter_map(|&limit| match scenario.policy.limits[limit].mechanism {
+            Mechanism::Deadline { at_most } => Some(at_most.as_secs_f64()),
+            _ => None,
+        });
+        let execution = match &scenario.pools[usize::from(workload.pool)].engine {
+            // No execution lasts longer than its limit.
+            Engine::Slots(slots) => Some(deadline.fold(slots.service.mean(), f64::min)),
+            Engine::Llm(_) => None,
+        };
+        Load { scenario, workload, index, model, recorded, execution }
+    }
+
+    fn rule(&self, limit: usize) -> &'s Limit {
+        &self.scenario.policy.limits[limit]
+    }
+
+    /// Mean requests in the busiest window of a length. A window beyond the horizon holds no more than the horizon.
+    fn requests_in(&self, window: Span) -> Option<f64> {
+        match &self.recorded {
+            Some(instants) => Some(most_in(instants, window) as f64),
+            None => {
+                let seconds = window.min(self.scenario.horizon).as_secs_f64();
+                Some(busiest(self.workload, window, self.scenario.horizon)? * seconds)
+            }
+        }
+    }
+
+    fn on(&self, limit: usize) -> On {
+        let rule = self.rule(limit);
+        match rule.mechanism {
+            Mechanism::Rate { limit: Some(most), window, unit, default_reservation, .. } => {
+                self.on_rate(limit, most, window, unit, default_reservation)
+            }
+            Mechanism::Concurrency { limit: Some(most) } => {
+                let key = key(rule, self.workload, self.index, self.model);
+                self.at_once(limit, key, most as f64, format!("{most} at once"))
+            }
+            Mechanism::Permits { .. } => {
+                let Some(permits) = self.scenario.pools[usize::from(self.workload.pool)].permits else {
+                    return On::Nothing;
+                };
+                // Permits are counted by pool, which no key names.
+                let key = vec![(Key::Endpoint, u64::from(self.workload.pool))];
+                self.at_once(limit, key, permits.most.into(), format!("{} provisioned", permits.most))
+            }
+            Mechanism::Deadline { at_most } => self.on_deadline(rule, at_most),
+            Mechanism::Overhead { below } => match &self.workload.sender.overhead {
+                Some(overhead) if overhead.most() >= below.as_secs_f64() => On::Remark(format!(
+                    "`{}`: the overhead of `{}` may reach {}, it must stay below {below}",
+                    rule.name,
+                    self.workload.name,
+                    seconds(overhead.most())
+                )),
+                _ => On::Nothing,
+            },
+            _ => On::Nothing,
+        }
+    }
+
+    fn on_rate(&self, limit: usize, most: u64, window: Span, unit: Unit, default_reservation: u64) -> On {
+        let (rule, workload) = (self.rule(limit), self.workload);
+        let requests = self.requests_in(window);
+        let units = units(workload, unit, default_reservation);
+        let (Some(requests), Some(units)) = (requests, units) else {
+            let why = if requests.is_none() {
+                "a closed population sends as fast as it is answered"
+            } else {
+                "the sizes of its requests are not known beforehand"
+            };
+            return On::Remark(format!("`{}` on `{}` is not reckoned: {why}", rule.name, workload.name));
+        };
+        let (load, sharing) = each(rule, workload, requests * units);
+        On::Counter(Counter {
+            limit,
+            key: key(rule, workload, self.index, self.model),
+            workloads: vec![self.index],
+            load,
+            allows: most as f64,
+            bound: format!("{most} in {window}"),
+            parts: vec![format!("{} {}{sharing}", figure(requests * units), unit.name())],
+        })
+    }
+
+    /// Requests at once, by Little's law.
+    fn at_once(&self, limit: usize, key: Vec<(Key, u64)>, allows: f64, bound: String) -> On {
+        let (rule, workload) = (self.rule(limit), self.workload);
+        let Some(rate) = self.requests_in(Span::from_secs(1)) else {
+            return On::Remark(format!(
+                "`{}` on `{}` is not reckoned: a closed population sends as fast as it is answered",
+                rule.name, workload.name
+            ));
+        };
+        let Some(execution) = self.execution else {
+            return On::Remark(format!(
+                "`{}` on `{}`: {}/s needs a mean execution of at most {}; how long one takes depends on the batch",
+                rule.name,
+                workload.name,
+                figure(rate),
+                seconds(allows / rate)
+            ));
+        };
+        let (load, sharing) = each(rule, workload, rate * execution);
+        let part = format!("{}/s x {}{sharing}", figure(rate), seconds(execution));
+        On::Counter(Counter {
+            limit,
+            key,
+            workloads: vec![self.index],
+            load,
+            allows,
+            bound,
+            parts: vec![part],
+        })
+    }
+
+    fn on_deadline(&self, rule: &Limit, at_most: Span) -> On {
+        let Engine::Slots(slots) = &self.scenario.pools[usize::from(self.workload.pool)].engine else {
+            return On::Nothing;
+        };
+        let Some(share) = beyond(&slots.service, at_most.as_secs_f64()) else { return On::Nothing };
+        On::Remark(format!(
+            "`{}`: up to {} of the executions of `{}` (mean {}) last longer than {at_most} and are cancelled",
+            rule.name,
+            percent(share),
+            self.workload.name,
+            seconds(slots.service.mean())
+        ))
+    }
+}
+
+/// When the requests of a traced workload arrive; as far as the trace can be read, which was checked.
+fn instants(scenario: &Scenario, index: usize) -> Vec<Time> {
+    let source = Source::open(scenario, index as u16, scenario.seed);
+    let mut source = source.expect("the trace was read when the scenario was");
+    std::iter::from_fn(|| source.next().map(|arrival| arrival.at)).collect()
+}
+
+/// Most instants in any window of a length, `(t - window, t]`.
+fn most_in(instants: &[Time], window: Span) -> usize {
+    let mut first = 0;
+    let counts = instants.iter().enumerate().map(|(last, &at)| {
+        while at - instants[first] >= window {
+            first += 1;
+        }
+        last + 1 - first
+    });
+    counts.max().unwrap_or(0)
 }
 
 impl Counter {
@@ -291,14 +372,6 @@ fn units(workload: &Workload, unit: Unit, default_reservation: u64) -> Option<f6
     }
 }
 
-/// Mean execution, seconds; `None` where it depends on the batch.
-fn execution(scenario: &Scenario, workload: &Workload) -> Option<f64> {
-    match &scenario.pools[usize::from(workload.pool)].engine {
-        Engine::Slots(slots) => Some(slots.service.mean()),
-        Engine::Llm(_) => None,
-    }
-}
-
 /// The most of a distribution that can lie above `bound`: Cantelli's inequality from its mean and variance, which holds
 /// for any. `None` below one in a million.
 fn beyond(dist: &Dist, bound: f64) -> Option<f64> {
@@ -342,6 +415,15 @@ fn seconds(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_busiest_window_of_a_trace_is_counted() {
+        let instants: Vec<Time> =
+            [0, 0, 400, 1_000, 1_399, 1_400].map(|ms| Time::ZERO + Span::from_millis(ms)).into();
+        assert_eq!(most_in(&instants, Span::from_secs(1)), 3);
+        assert_eq!(most_in(&instants, Span::from_millis(1_001)), 4);
+        assert_eq!(most_in(&[], Span::from_secs(1)), 0);
+    }
 
     #[test]
     fn numbers_read_without_a_tail() {

@@ -5,7 +5,7 @@ use crate::time::Span;
 
 /// Mean requests per second of a workload over the window of length `window` in which it sends most.
 ///
-/// `None` where the law does not say: a closed population sends as fast as it is answered.
+/// `None` where no law says: a closed population sends as fast as it is answered, a trace has what it has.
 pub(super) fn busiest(workload: &Workload, window: Span, horizon: Span) -> Option<f64> {
     let sessions = workload.sessions.as_ref().map_or(1.0, |sessions| sessions.turns.mean());
     // A window beyond the horizon holds no more than the horizon.
@@ -17,8 +17,8 @@ pub(super) fn busiest(workload: &Workload, window: Span, horizon: Span) -> Optio
         Arrivals::Varying(RateCurve::Diurnal { peak, trough, period, .. }) => {
             sine(*peak, *trough, period.as_secs_f64(), window)
         }
-        Arrivals::Trace(trace) => trace.rows as f64 / horizon.as_secs_f64(),
-        Arrivals::Population { .. } => return None,
+        // Those of a trace are counted.
+        Arrivals::Trace(_) | Arrivals::Population { .. } => return None,
     };
     Some(starts * sessions)
 }

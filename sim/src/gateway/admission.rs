@@ -4,7 +4,7 @@
 //! counted is a list of claims with a stride for the tenant. Compiled once, and again when an operation changes what is
 //! known; a request costs O(claims) and allocates nothing.
 
-use crate::limits::{Claim, MeterSpec, Meters, RateSpec, Usage};
+use crate::limits::{Claim, Denied, MeterSpec, Meters, RateSpec, Usage};
 use crate::profile::{Attr, Caller, Key, Limit, Mechanism, Range, Subject, Unit, Verb, concerns, judge};
 use crate::request::{PoolId, Refusal, RequestHead};
 use crate::scenario::policy::{Sender, reason_of};
@@ -12,7 +12,7 @@ use crate::table::SlotId;
 use crate::time::{Span, Time};
 
 /// Requests that limits cannot tell apart but for their tenant and size.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Class {
     /// The pool that serves them.
     pub pool: PoolId,
@@ -25,14 +25,21 @@ pub struct Class {
     pub deadline: Option<(Span, u16)>,
     /// Bounds that the overhead must stay below, by limit.
     pub overheads: Vec<(usize, Span)>,
+    /// Gates that ignore what does not pass them, and did not pass.
+    pub ignored: Vec<usize>,
     /// Limits without a meter that concern them.
     concerned: Vec<usize>,
+}
+
+/// Requests of a class so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
     offered: u64,
     admitted: u64,
 }
 
 /// A claim on a meter, but for the tenant and the size.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Template {
     meter: u16,
     reason: u16,
@@ -87,6 +94,10 @@ struct Reservation {
 pub struct Admission {
     /// Every class there ever was: requests in flight keep theirs.
     classes: Vec<Class>,
+    /// By class.
+    counts: Vec<Count>,
+    /// By workload: the classes its requests have had.
+    known: Vec<Vec<u16>>,
     current: Vec<u16>,
     scratch: Vec<Claim>,
     /// By slot; emptied and reused, never shrunk.
@@ -145,7 +156,7 @@ impl Class {
             let reason = reason_of(found.limit);
             (found.limit, Refusal { key, limit, current, ..Refusal::plain(reason) })
         });
-        let mut class = Class { pool, refused, ..Class::default() };
+        let mut class = Class { pool, refused, ignored: judged.ignored, ..Class::default() };
         for (index, limit) in limits.iter().enumerate() {
             if !limit.mechanism.is_metered() && concerns(limit, Verb::Inference, subject) {
                 class.concerned.push(index);
@@ -171,6 +182,29 @@ impl Class {
             (gate, body) => gate.or(body),
         };
         first.map_or(Ok(()), |(_, refusal)| Err(refusal))
+    }
+
+    /// The claims of a request.
+    #[inline]
+    fn claim(&self, head: &RequestHead, claims: &mut Vec<Claim>) {
+        claims.clear();
+        claims.extend(self.claims.iter().map(|template| Claim {
+            meter: template.meter,
+            key: template.key(head),
+            units: template.units(head),
+            entry: 0,
+        }));
+    }
+
+    #[cold]
+    fn refusal(&self, now: Time, denied: &Denied, claims: &[Claim]) -> Refusal {
+        Refusal {
+            reason: self.claims[denied.claim].reason,
+            key: claims[denied.claim].key,
+            limit: denied.limit,
+            current: denied.current,
+            retry_after: denied.retry_at.map(|at| at - now),
+        }
     }
 
     /// Whether admission takes anything that has to be given back or settled when a request is over.
@@ -223,14 +257,22 @@ impl Class {
 impl Admission {
     /// Nobody is let in before [`Admission::classify`] was called for each workload.
     pub fn new(workloads: usize) -> Self {
-        Admission { current: vec![u16::MAX; workloads], ..Admission::default() }
+        let (current, known) = (vec![u16::MAX; workloads], vec![Vec::new(); workloads]);
+        Admission { current, known, ..Admission::default() }
     }
 
-    /// From now on requests of `workload` are of this class.
+    /// From now on requests of `workload` are of this class. One they have had before is used again, so that an
+    /// endpoint may come and go as often as it likes.
     pub fn classify(&mut self, workload: usize, class: Class) {
-        self.current[workload] =
-            u16::try_from(self.classes.len()).expect("subjects change fewer than 65,536 times in a run");
-        self.classes.push(class);
+        let known = self.known[workload].iter().find(|&&number| self.classes[usize::from(number)] == class);
+        let number = known.copied().unwrap_or_else(|| {
+            let number = u16::try_from(self.classes.len()).expect("a run has fewer than 65,536 classes");
+            self.classes.push(class);
+            self.counts.push(Count::default());
+            self.known[workload].push(number);
+            number
+        });
+        self.current[workload] = number;
     }
 
     /// Number of the class of requests of `workload` that arrive now.
@@ -248,8 +290,8 @@ impl Admission {
     /// What keeps no count: gates and sizes.
     #[inline]
     pub fn screen(&mut self, number: u16, head: &RequestHead) -> Result<(), Refusal> {
-        let class = &mut self.classes[usize::from(number)];
-        class.offered += 1;
+        let class = &self.classes[usize::from(number)];
+        self.counts[usize::from(number)].offered += 1;
         if class.refused.is_none() && class.bodies.is_empty() { Ok(()) } else { class.screen(head) }
     }
 
@@ -263,27 +305,12 @@ impl Admission {
         head: &RequestHead,
         meters: &mut Meters,
     ) -> Result<(), Refusal> {
-        let class = &mut self.classes[usize::from(number)];
+        let class = &self.classes[usize::from(number)];
         if !class.claims.is_empty() {
-            self.scratch.clear();
-            self.scratch.extend(class.claims.iter().map(|template| Claim {
-                meter: template.meter,
-                key: template.key(head),
-                units: template.units(head),
-                entry: 0,
-            }));
-            if let Err(denied) = meters.admit(now, &mut self.scratch) {
-                let reason = class.claims[denied.claim].reason;
-                let key = self.scratch[denied.claim].key;
-                let retry_after = denied.retry_at.map(|at| at - now);
-                return Err(Refusal {
-                    reason,
-                    key,
-                    limit: denied.limit,
-                    current: denied.current,
-                    retry_after,
-                });
-            }
+            class.claim(head, &mut self.scratch);
+            meters
+                .admit(now, &mut self.scratch)
+                .map_err(|denied| class.refusal(now, &denied, &self.scratch))?;
             let reserved = class.claims.iter().zip(&self.scratch).enumerate();
             for (template, (_, claim)) in
                 reserved.filter(|(_, (template, _))| template.used(head, 0).is_some())
@@ -295,8 +322,22 @@ impl Admission {
                 self.reservations[id as usize].push(Reservation { template, entry, units });
             }
         }
-        class.admitted += 1;
+        self.counts[usize::from(number)].admitted += 1;
         Ok(())
+    }
+
+    /// As [`Admission::admit`] of a request that something behind the limits will refuse: says which of them refuses it
+    /// first, when one does, and takes nothing.
+    pub fn try_in_vain(
+        &mut self,
+        now: Time,
+        number: u16,
+        head: &RequestHead,
+        meters: &mut Meters,
+    ) -> Result<(), Refusal> {
+        let class = &self.classes[usize::from(number)];
+        class.claim(head, &mut self.scratch);
+        meters.try_in_vain(now, &self.scratch).map_err(|denied| class.refusal(now, &denied, &self.scratch))
     }
 
     /// A request that was let in is over: gives back what it held, and settles what it had reserved.
@@ -324,8 +365,8 @@ impl Admission {
 
     /// What the limits without a meter saw: those of [`Class::concerned`], by limit.
     pub fn seen(&self) -> impl Iterator<Item = (usize, Usage)> + '_ {
-        self.classes.iter().flat_map(|class| {
-            let usage = Usage { offered: class.offered, admitted: class.admitted, ..Usage::default() };
+        self.classes.iter().zip(&self.counts).flat_map(|(class, count)| {
+            let usage = Usage { offered: count.offered, admitted: count.admitted, ..Usage::default() };
             class.concerned.iter().map(move |&limit| (limit, usage))
         })
     }

@@ -45,9 +45,15 @@ impl GatewayQueue {
         self.len == 0
     }
 
+    /// Whether one more request may wait.
+    #[inline]
+    pub fn has_place(&self) -> bool {
+        self.rule.most.is_none_or(|most| self.len < most)
+    }
+
     /// Lets a request wait, or says `false` because the queue is full. O(priorities).
     pub fn push(&mut self, table: &mut Table, id: SlotId, priority: u8) -> bool {
-        if self.rule.most.is_some_and(|most| self.len >= most) {
+        if !self.has_place() {
             return false;
         }
         table[id].place = Place::Gateway;

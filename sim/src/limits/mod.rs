@@ -158,6 +158,22 @@ impl Meters {
         Ok(())
     }
 
+    /// As [`Meters::admit`] of a set that something else refuses: says which claim refuses it, too, if one does, and
+    /// takes no units but where refused claims count.
+    pub fn try_in_vain(&mut self, now: Time, claims: &[Claim]) -> Result<(), Denied> {
+        self.advance(now);
+        for (i, claim) in claims.iter().enumerate() {
+            let before = units_before(claims, i);
+            if !self.meters[usize::from(claim.meter)].admits(now, claim.key, claim.units, before) {
+                return Err(self.refuse(now, claims, i));
+            }
+        }
+        for claim in claims {
+            self.meters[usize::from(claim.meter)].refused(now, claim.key, claim.units);
+        }
+        Ok(())
+    }
+
     fn refuse(&mut self, now: Time, claims: &[Claim], at: usize) -> Denied {
         let Claim { meter, key, .. } = claims[at];
         let first = &mut self.meters[usize::from(meter)];

@@ -104,7 +104,7 @@ pub trait Observer {
     fn admitted(&mut self, now: Time, head: &RequestHead) {}
     /// Call `number` (from 0) of an operation was answered.
     fn operated(&mut self, now: Time, operation: usize, number: u64, verdict: Result<(), Refusal>) {}
-    /// A request broke a limit that refuses nothing: the overhead of the endpoint was too long.
+    /// A request broke a limit that refuses nothing: the overhead was too long, or a gate ignored what it asked for.
     fn violated(&mut self, now: Time, limit: usize, head: &RequestHead) {}
     /// What a limit did in the whole run. Called once for each limit that counts, at the end.
     fn metered(&mut self, limit: usize, usage: &Usage) {}

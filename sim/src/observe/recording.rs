@@ -55,7 +55,7 @@ pub struct LimitRecord {
     pub admitted: u64,
     /// Those that it refused (or cancelled), being the first in the documented order.
     pub refused: u64,
-    /// Those that broke it and were served all the same: overhead above its bound.
+    /// Those that broke it and were served all the same: overhead above its bound, or parts that a gate ignored.
     pub violations: u64,
     /// Most units in use at once on one counter.
     pub peak: u64,

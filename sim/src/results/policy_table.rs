@@ -49,7 +49,11 @@ impl Summary {
                 metered(row.offered),
                 metered(row.admitted),
                 count(row.refused),
-                if row.mechanism == "overhead" { count(row.violations) } else { "-".to_owned() },
+                if row.mechanism == "overhead" || row.violations > 0 {
+                    count(row.violations)
+                } else {
+                    "-".to_owned()
+                },
                 percent(row.peak_share),
                 percent(row.blocked_share),
                 row.first_refused_ns.map_or_else(|| "-".to_owned(), seconds),

@@ -132,13 +132,15 @@ fn with_interval(figure: &Figure) -> String {
 /// A table as text, with its title above and its figures to the right. Empty tables are left out.
 pub fn render(table: &Table) -> String {
     let mut drawn = drawn(table);
-    for column in drawn.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (index, column) in drawn.column_iter_mut().enumerate() {
+        if !table.has_words(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     text(table, &drawn)
 }
 
-/// As [`render`], of words: everything stands to the left, and long sentences are wrapped, but not the first column.
+/// As [`render`], of words: long sentences are wrapped, but not the first column.
 pub fn render_words(table: &Table) -> String {
     let mut drawn = drawn(table);
     drawn.set_content_arrangement(ContentArrangement::Dynamic).set_width(WORDS_WIDTH);
@@ -178,6 +180,7 @@ pub(crate) mod tests {
             row: name.to_owned(),
             mechanism: mechanism.to_owned(),
             value: "20/s".to_owned(),
+            changed: false,
             counted_by: if metered { "account".to_owned() } else { String::new() },
             provenance: "documented".to_owned(),
             source: "negotiated".to_owned(),

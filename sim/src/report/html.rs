@@ -144,7 +144,8 @@ fn style() -> Value {
 }
 
 fn table(table: &Table) -> Value {
-    context! { title => table.title.clone(), head => table.head.clone(), rows => table.rows.clone() }
+    let words: Vec<bool> = (0..table.head.len()).map(|column| table.has_words(column)).collect();
+    context! { title => table.title.clone(), head => table.head.clone(), rows => table.rows.clone(), words }
 }
 
 fn figures_about(drawn: &[(Plot, Svg)], about: &About) -> Vec<Value> {

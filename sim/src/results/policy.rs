@@ -88,6 +88,9 @@ pub struct LimitRow {
     pub mechanism: String,
     /// The value in force: `200/s`.
     pub value: String,
+    /// Whether operations changed it during the run; `value` is that of the start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changed: bool,
     /// What it is counted by: `account and model`; empty for what keeps no count.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub counted_by: String,
@@ -129,6 +132,12 @@ impl LimitRow {
     /// Whether the run met it: it counted something, refused something or was broken.
     pub fn is_met(&self) -> bool {
         (self.metered && self.offered > 0) || self.refused > 0 || self.violations > 0
+    }
+
+    /// The value at the start, and whether it stayed.
+    pub fn value_text(&self) -> String {
+        let changed = if self.changed { ", changed during the run" } else { "" };
+        format!("{}{changed}", self.value)
     }
 
     /// Where the value in force comes from, in one word.
@@ -220,10 +229,12 @@ pub(super) fn operation_rows(policy: &Policy, recording: &Recording) -> Vec<Oper
 }
 
 pub(super) fn limit_rows(policy: &Policy, recording: &Recording) -> Vec<LimitRow> {
-    policy.limits.iter().zip(&recording.limits).map(|(limit, record)| limit_row(limit, record)).collect()
+    let changed = |limit: usize| policy.operations.iter().any(|operation| operation.limit == Some(limit));
+    let rows = policy.limits.iter().zip(&recording.limits).enumerate();
+    rows.map(|(index, (limit, record))| limit_row(limit, record, changed(index))).collect()
 }
 
-fn limit_row(limit: &Limit, record: &LimitRecord) -> LimitRow {
+fn limit_row(limit: &Limit, record: &LimitRecord, changed: bool) -> LimitRow {
     let metered = limit.mechanism.is_metered() || matches!(limit.mechanism, Mechanism::Permits { .. });
     let source = match limit.source {
         Source::Profile => "profile",
@@ -240,6 +251,7 @@ fn limit_row(limit: &Limit, record: &LimitRecord) -> LimitRow {
         row: limit.row.clone(),
         mechanism: limit.mechanism.name().to_owned(),
         value: limit.value_text(),
+        changed,
         counted_by: limit.per_text(),
         provenance: limit.provenance.name().to_owned(),
         source: source.to_owned(),
@@ -271,7 +283,7 @@ pub(super) fn binds_first(rows: &[LimitRow]) -> Option<BindsFirst> {
     let row = refused.or(nearest.map(|(_, row)| row))?;
     Some(BindsFirst {
         limit: row.name.clone(),
-        value: row.value.clone(),
+        value: row.value_text(),
         first_refused_ns: row.first_refused_ns,
         peak_share: row.peak_share,
         at_multiple: row.peak_share.filter(|_| row.first_refused_ns.is_none()).map(|share| 1.0 / share),

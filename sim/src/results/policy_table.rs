@@ -102,7 +102,8 @@ impl Summary {
 fn value(row: &LimitRow) -> String {
     let origin = Some(row.origin()).filter(|origin| *origin != Provenance::Documented.name());
     let more: Vec<&str> = row.algorithm.as_deref().into_iter().chain(origin).collect();
-    if more.is_empty() { row.value.clone() } else { format!("{} ({})", row.value, more.join(", ")) }
+    let value = row.value_text();
+    if more.is_empty() { value } else { format!("{value} ({})", more.join(", ")) }
 }
 
 /// Keys, and how many counters they made.

@@ -4,7 +4,7 @@ use super::figure::{Figure, Unit, count};
 use super::summary::{Summary, WorkloadSummary};
 use crate::scenario::Metric;
 
-/// A table of text. The first column is a name, the others are right-aligned figures.
+/// A table of text: columns of words stand to the left, columns of figures to the right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// What it is about.
@@ -16,6 +16,14 @@ pub struct Table {
 }
 
 impl Table {
+    /// Whether a column holds words: the first does, others when a cell begins like none of a figure.
+    pub fn has_words(&self, column: usize) -> bool {
+        let is_figure = |cell: &String| {
+            cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit() || "-<>+.".contains(c))
+        };
+        column == 0 || !self.rows.iter().all(|row| is_figure(&row[column]))
+    }
+
     pub(super) fn new(title: impl Into<String>, head: &[&str]) -> Self {
         Table { title: title.into(), head: head.iter().map(|h| (*h).to_owned()).collect(), rows: Vec::new() }
     }

@@ -164,6 +164,9 @@ pub struct BindsFirst {
     pub at_multiple: Option<f64>,
 }
 
+/// Beyond this multiple of a run's load nothing is said of where a limit binds.
+const FAR: f64 = 1000.0;
+
 impl BindsFirst {
     /// In a sentence.
     pub fn text(&self) -> String {
@@ -171,6 +174,9 @@ impl BindsFirst {
         match (self.first_refused_ns, self.peak_share, self.at_multiple) {
             (Some(at), ..) => {
                 format!("{limit} binds first: it refused for the first time at {}", Span::from_nanos(at))
+            }
+            (None, Some(_), Some(multiple)) if multiple > FAR => {
+                format!("{limit} is the nearest, and far: it binds beyond {FAR} times this run's load")
             }
             (None, Some(share), Some(multiple)) => format!(
                 "{limit} binds first as load grows: its peak was {} of the limit, so it binds at {multiple:.2} times this run's load",

@@ -94,6 +94,7 @@ pub(super) fn operation(verb: Verb, endpoint: Option<usize>) -> Operation {
         every: Span::from_secs(1),
         times: u64::MAX,
         account: 0,
+        everybody: false,
         token: 0,
         user: 0,
         endpoint,

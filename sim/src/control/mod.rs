@@ -15,8 +15,8 @@ mod subjects;
 #[cfg(test)]
 mod tests;
 
-use crate::limits::{Algorithm, Meters};
-use crate::profile::{Caller, Key, Mechanism, Subject, Verb, judge};
+use crate::limits::Meters;
+use crate::profile::{Caller, Limit, Mechanism, Subject, Verb, judge};
 use crate::request::{CONFLICT, Refusal};
 use crate::scenario::Scenario;
 use crate::scenario::policy::{Operation, reason_of};
@@ -321,9 +321,12 @@ impl<'s> ControlPlane<'s> {
             // The vendor may have gone beyond it meanwhile.
             Verb::RaiseLimit if !self.raises(op, meters) => false,
             Verb::SetRateLimit | Verb::RaiseLimit | Verb::ChangeLimit => {
-                match self.counter(op) {
-                    Some(key) => meters.set_limit_of(now, self.meter(op), key, op.value),
-                    None => meters.set_limit(now, self.meter(op), op.value),
+                let meter = self.meter(op);
+                match self.counters(op) {
+                    Some(keys) => {
+                        keys.into_iter().for_each(|key| meters.set_limit_of(now, meter, key, op.value));
+                    }
+                    None => meters.set_limit(now, meter, op.value),
                 }
                 false
             }
@@ -331,36 +334,27 @@ impl<'s> ControlPlane<'s> {
         }
     }
 
+    fn limit(&self, op: &Operation) -> &'s Limit {
+        &self.scenario.policy.limits[op.limit.expect("an operation on a limit names one")]
+    }
+
     fn meter(&self, op: &Operation) -> u16 {
-        let limit = op.limit.expect("an operation on a limit names one");
-        self.scenario.policy.limits[limit].meter.expect("only limits that keep count can be set during a run")
+        self.limit(op).meter.expect("only limits that keep count can be set during a run")
     }
 
-    /// The one counter that an operation on a limit is about. `None` when it is about all: when the limit is counted by
-    /// something that the operation does not name, or by buckets, which refill at one pace.
-    fn counter(&self, op: &Operation) -> Option<u32> {
-        let limit = &self.scenario.policy.limits[op.limit.expect("an operation on a limit names one")];
-        let bucket = matches!(limit.mechanism, Mechanism::Rate { algorithm: Algorithm::TokenBucket, .. });
-        let named = |key: Key| match key {
-            Key::Account => true,
-            Key::Endpoint => op.endpoint.is_some(),
-            Key::Model => op.model.is_some(),
-            Key::Token | Key::User => false,
-        };
-        let caller = Caller {
-            account: op.account as u32,
-            endpoint: op.endpoint.unwrap_or(0) as u32,
-            model: op.model.unwrap_or(0) as u32,
-            ..Caller::default()
-        };
-        (!bucket && limit.per.iter().all(|(key, _)| named(*key))).then(|| limit.key(&caller))
+    /// The counters that an operation on a limit is about; `None` when it is about all.
+    fn counters(&self, op: &Operation) -> Option<Vec<u32>> {
+        op.counters(self.limit(op), &self.scenario.policy.endpoints)
     }
 
-    /// Whether an operation asks for no less than what is in force.
+    /// Whether an operation asks for no less than what is in force, on every counter that it is about.
     fn raises(&self, op: &Operation, meters: &Meters) -> bool {
         let meter = self.meter(op);
-        let current = self.counter(op).map_or_else(|| meters.limit(meter), |key| meters.limit_of(meter, key));
-        current.is_some_and(|current| op.value.is_none_or(|value| value >= current))
+        let counters = self.counters(op).unwrap_or_else(|| (0..self.limit(op).keys).collect());
+        counters.into_iter().all(|key| {
+            let current = meters.limit_of(meter, key);
+            current.is_some_and(|current| op.value.is_none_or(|value| value >= current))
+        })
     }
 
     fn build(&mut self, config: usize) {

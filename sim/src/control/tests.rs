@@ -1,7 +1,7 @@
 use super::Effect;
 use super::fixture::*;
 use crate::limits::Algorithm;
-use crate::profile::{Attr, Condition, Counted, Key, Mechanism, Range, Verb};
+use crate::profile::{Attr, Condition, Counted, Key, Mechanism, Range, Subject, Verb};
 use crate::request::CONFLICT;
 use crate::scenario::policy::Operation;
 use crate::time::{Span, Time};
@@ -331,6 +331,54 @@ fn a_raise_may_take_its_time_and_never_lowers() {
     assert_eq!(desk.verdict(at(61.0), 2), Ok(()));
     desk.ready(second);
     assert_eq!(desk.meters.limit_of(0, 0), Some(9));
+}
+
+/// Accounts a and b, with an endpoint each and two models; a limit of 5 by `per`, with its limits after `operations`.
+fn after(per: &[Key], operations: Vec<Operation>) -> Vec<Option<u64>> {
+    let mut raised = limit("rate", &[Verb::Inference], rate(Some(5), 50, Span::from_secs(60)));
+    raised.keys = 1 << per.len();
+    raised.per = per.iter().enumerate().map(|(at, key)| (*key, 1 << at)).collect();
+    let mut endpoints = vec![endpoint("x", 0), endpoint("y", 0)];
+    endpoints[1].account = 1;
+    endpoints.iter_mut().for_each(|endpoint| endpoint.exists = true);
+    let keys = raised.keys;
+    let mut scenario = scenario(vec![raised], endpoints, operations);
+    let mut second = scenario.policy.accounts[0].clone();
+    second.name = "second".into();
+    scenario.policy.accounts.push(second);
+    scenario.models.push(model("n", "", 0, true, Subject::default()));
+    let mut desk = Desk::open(&scenario);
+    for operation in 0..scenario.policy.operations.len() {
+        let number = operation as u64;
+        desk.plane.perform(at(number as f64), operation, number, &mut desk.meters).unwrap();
+    }
+    (0..keys).map(|key| desk.meters.limit_of(0, key)).collect()
+}
+
+#[test]
+fn a_raise_of_one_account_reaches_all_its_counters_and_nobody_elses() {
+    let of = |verb, account| Operation { account, ..sets(verb, 0, 9) };
+    let (five, nine) = (Some(5), Some(9));
+    for verb in [Verb::RaiseLimit, Verb::ChangeLimit] {
+        let b = || vec![of(verb, 1)];
+        assert_eq!(after(&[Key::Account], b()), [five, nine]);
+        assert_eq!(after(&[Key::Account, Key::Model], b()), [five, nine, five, nine]);
+        assert_eq!(after(&[Key::Endpoint], b()), [five, nine], "its endpoint is the second");
+        let of_model = vec![Operation { model: Some(1), ..of(verb, 1) }];
+        assert_eq!(after(&[Key::Account, Key::Model], of_model), [five, five, five, nine]);
+        let of_endpoint = vec![Operation { endpoint: Some(1), ..of(verb, 1) }];
+        assert_eq!(after(&[Key::Account, Key::Endpoint], of_endpoint), [five, five, five, nine]);
+    }
+}
+
+#[test]
+fn a_change_that_names_no_account_is_about_everybody() {
+    let change = || Operation { everybody: true, ..sets(Verb::ChangeLimit, 0, 2) };
+    assert_eq!(after(&[Key::Account, Key::Model], vec![change()]), [Some(2); 4]);
+    let of_model = Operation { model: Some(1), ..change() };
+    assert_eq!(after(&[Key::Account, Key::Model], vec![of_model]), [Some(5), Some(5), Some(2), Some(2)]);
+    let first = Operation { account: 1, ..sets(Verb::RaiseLimit, 0, 9) };
+    assert_eq!(after(&[Key::Account], vec![first, change()]), [Some(2); 2]);
 }
 
 #[test]

@@ -162,6 +162,7 @@ pub(crate) fn limited() -> Scenario {
         every: Span::from_secs(1),
         times: 3,
         account: 0,
+        everybody: false,
         token: 0,
         user: 0,
         endpoint: None,

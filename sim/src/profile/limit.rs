@@ -372,4 +372,18 @@ impl Limit {
     pub fn key(&self, caller: &Caller) -> u32 {
         self.per.iter().map(|(key, stride)| caller.index(*key) * stride).sum()
     }
+
+    /// The numbers of the counters of everybody of whom `wanted` holds in every dimension, in order. O(counters).
+    pub fn counters(&self, wanted: impl Fn(Key, u32) -> bool) -> Vec<u32> {
+        let ends = self.per.iter().skip(1).map(|(_, stride)| *stride).chain([self.keys]);
+        let mut counters = vec![0];
+        for (&(key, stride), end) in self.per.iter().zip(ends) {
+            let indices = (0..end / stride).filter(|&index| wanted(key, index));
+            let before = std::mem::take(&mut counters);
+            for index in indices {
+                counters.extend(before.iter().map(|counter| counter + index * stride));
+            }
+        }
+        counters
+    }
 }

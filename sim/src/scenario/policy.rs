@@ -1,7 +1,7 @@
 //! The vendor's side of a scenario: limits in force, accounts, endpoints, operations, and exact expectations.
 
 use crate::dist::Dist;
-use crate::profile::{InUse, Limit, Subject, Verb};
+use crate::profile::{InUse, Key, Limit, Subject, Verb};
 use crate::request::PoolId;
 use crate::time::{Span, Time};
 
@@ -101,6 +101,8 @@ pub struct Operation {
     pub times: u64,
     /// Whose.
     pub account: usize,
+    /// Whether it sets a limit for every account, not for `account` alone.
+    pub everybody: bool,
     /// Token it uses, an index into [`Policy::tokens`].
     pub token: u32,
     /// User that does it, an index into [`Policy::users`].
@@ -119,6 +121,35 @@ pub struct Operation {
     pub ready_after: Span,
     /// What is known of the call: caller, upload, dataset.
     pub traits: Subject,
+}
+
+impl Operation {
+    /// The counters of `limit` that it sets, in order; `None` when it sets all of them. An endpoint or a model that it
+    /// does not name stands for all: for those of its account, when the limit is not counted by account, too.
+    /// O(counters).
+    pub fn counters(&self, limit: &Limit, endpoints: &[Endpoint]) -> Option<Vec<u32>> {
+        if self.everybody && self.endpoint.is_none() && self.model.is_none() {
+            return None;
+        }
+        let by_account = limit.per.iter().any(|(key, _)| *key == Key::Account);
+        let counters = limit.counters(|key, index| {
+            let index = index as usize;
+            match key {
+                Key::Account => self.everybody || index == self.account,
+                Key::Endpoint => self.endpoint.map_or_else(
+                    || {
+                        self.everybody
+                            || by_account
+                            || endpoints.get(index).is_none_or(|one| one.account == self.account)
+                    },
+                    |endpoint| index == endpoint,
+                ),
+                Key::Model => self.model.is_none_or(|model| index == model),
+                Key::Token | Key::User => true,
+            }
+        });
+        (counters.len() < limit.keys as usize).then_some(counters)
+    }
 }
 
 /// Who sends a workload's requests, and what is known of them.

@@ -233,19 +233,20 @@ section! {
         every: At<Delay> = "0s",
         /// How often.
         times: At<Count<1, 10_000_000>> = 1,
-        /// The endpoint it is about.
+        /// The endpoint it is about; a limit counted by endpoint is set for this one.
         endpoint: Option<At<Name>>,
         /// The declared endpoint whose configuration an update takes over.
         to: Option<At<Name>>,
-        /// The model it is about.
+        /// The model it is about; a limit counted by model is set for this one.
         model: Option<At<Name>>,
-        /// The limit it sets.
+        /// The limit it sets: for all endpoints and models of its account, when it names none.
         limit: Option<At<Name>>,
         /// The value it sets: a count, or a rate in the limit's own window.
         value: Option<At<SetValue>>,
         /// Time until what was created or changed serves.
         ready_after: At<Delay> = "0s",
-        /// Whose operation it is; the endpoint's account, or the only one, when left out.
+        /// Whose operation it is; the endpoint's account, or the only one, when left out. A `change-limit` that names
+        /// neither is about every account.
         account: Option<At<Name>>,
         /// Token it uses; one for each account when left out.
         token: Option<At<Name>>,
@@ -279,7 +280,7 @@ section! {
         of: Option<At<Name>>,
         /// Only what arrives from this instant on.
         from: At<Delay> = "0s",
-        /// Only what arrives before this instant.
+        /// Only what arrives before this instant, which is not after the horizon.
         until: Option<At<Duration<1, { 10 * YEAR }>>>,
         /// Requests or calls.
         offered: Option<At<Count<0, MOST>>>,

@@ -61,19 +61,19 @@ impl LoadedLimit {
     }
 
     /// Makes a rate consistent after its limit or algorithm was set: the highest value and the capacity of a bucket
-    /// follow the limit, and a sliding log that would be too long becomes a bucket. Says so when it has.
+    /// follow the limit (without one, the highest value it will be set to), and a sliding log that would be too long
+    /// becomes a bucket. Says so when it has.
     pub(super) fn settle(&mut self) -> Option<String> {
         let Mechanism::Rate { limit, most, algorithm, burst, .. } = &mut self.limit.mechanism else {
             return None;
         };
-        let value = limit.unwrap_or(0);
-        *most = value.max(*most);
+        *most = limit.unwrap_or(0).max(*most);
         let switched = *algorithm == Algorithm::SlidingLog && *most > self.max_log;
         if switched {
             *algorithm = Algorithm::TokenBucket;
         }
         self.switched |= switched;
-        *burst = self.burst.unwrap_or(value);
+        *burst = self.burst.or(*limit).unwrap_or((*most).max(1));
         self.switched.then(|| {
             format!(
                 "limit `{}` is counted by a token bucket, because a sliding log of {most} units is longer than the {} \
@@ -229,6 +229,23 @@ mod tests {
             assert_eq!(loaded.profile.id, id);
             assert!(!loaded.profile.rows.is_empty() && !loaded.limits.is_empty(), "{id}");
         }
+    }
+
+    #[test]
+    fn a_bucket_without_a_limit_holds_what_it_will_be_set_to() {
+        let limit = "[limits.r]\nkind = \"rate\"\nvalue = \"none/min\"\nper = [\"endpoint\"]\nprovenance = \"choice\"\n\
+                     algorithm = \"token-bucket\"\n";
+        let text = format!("[profile]\nid = \"p\"\ntitle = \"P\"\nas_of = \"undated\"\n{limit}");
+        let loaded = load_str("p", &text).unwrap_or_else(|found| panic!("{found}"));
+        let mut one = loaded.limits[0].clone();
+        let burst = |one: &LoadedLimit| match one.limit.mechanism {
+            Mechanism::Rate { limit: None, burst, .. } => burst,
+            _ => panic!("a rate without a limit"),
+        };
+        assert_eq!(burst(&one), 1);
+        let Mechanism::Rate { most, .. } = &mut one.limit.mechanism else { panic!("a rate") };
+        *most = 2_000_000;
+        assert_eq!((one.settle(), burst(&one)), (None, 2_000_000));
     }
 
     #[test]

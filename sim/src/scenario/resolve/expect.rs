@@ -1,8 +1,9 @@
 //! Expectations: exact counts and times, of whom and of which stretch of time.
 
-use super::limits::InForce;
-use super::operation::{self, no_limit, unread};
+use super::known::Known;
+use super::operation;
 use super::workload_of;
+use crate::profile::Mechanism;
 use crate::request::{BUILT_IN, PoolId};
 use crate::scenario::decode::{At, did_you_mean};
 use crate::scenario::diagnostic::{Errors, Place};
@@ -18,7 +19,7 @@ pub(super) struct Site<'a> {
     pub file: &'a ScenarioFile,
     pub workloads: &'a [super::Entry],
     pub operations: &'a [operation::Entry],
-    pub limits: &'a [InForce],
+    pub known: &'a Known<'a>,
     pub horizon: Option<Span>,
 }
 
@@ -94,6 +95,15 @@ fn stretch(file: &ExpectFile, horizon: Option<Span>, errors: &mut Errors) -> (Ti
         && end <= from
     {
         errors.refuse(&at.place, format!("`{end}` is not after {from}, where the stretch begins"));
+    }
+    if let (Some(end), Some(at), Some(horizon)) = (until, &file.until, horizon)
+        && end > horizon
+    {
+        errors.refuse_with(
+            &at.place,
+            format!("`{end}` is after the horizon of {horizon}: nothing is sent then"),
+            "leave `until` out: the stretch is all that comes",
+        );
     }
     if horizon.is_some_and(|horizon| from >= horizon) {
         errors.refuse(&file.from.place, format!("`{from}` is at or after the horizon: nothing arrives then"));
@@ -220,10 +230,10 @@ fn claims(file: &ExpectFile, site: &Site<'_>, errors: &mut Errors) -> Vec<Claim>
     );
     each(
         &file.violations,
-        |name, count| Some(Claim::Violations(limit(name, site, errors)?, count)),
+        |name, count| Some(Claim::Violations(broken(name, site, errors)?, count)),
         &mut claims,
     );
-    each(&file.peak, |name, count| Some(Claim::Peak(limit(name, site, errors)?, count)), &mut claims);
+    each(&file.peak, |name, count| Some(Claim::Peak(counting(name, site, errors)?, count)), &mut claims);
     claims
 }
 
@@ -246,21 +256,47 @@ fn reason(name: &At<Name>, site: &Site<'_>, errors: &mut Errors) -> Option<u16> 
         return Some(index as u16);
     }
     if let Some(hint) = did_you_mean(wanted, BUILT_IN.into_iter())
-        && !site.limits.iter().any(|entry| entry.limit().name == wanted)
+        && !site.known.limits.iter().any(|entry| entry.limit().name == wanted)
     {
         errors.refuse_with(&name.place, format!("`{wanted}` is no reason"), hint);
         return None;
     }
-    limit(name, site, errors).map(reason_of)
+    site.known.find(name, errors).map(reason_of)
 }
 
-fn limit(name: &At<Name>, site: &Site<'_>, errors: &mut Errors) -> Option<usize> {
-    let wanted = name.value.as_str();
-    let found = site.limits.iter().position(|entry| entry.limit().name == wanted);
-    if found.is_none() && !(site.limits.is_empty() && unread(site.file)) {
-        no_limit(&name.place, wanted, site.limits, errors);
+/// A limit that keeps count of its units.
+fn counting(name: &At<Name>, site: &Site<'_>, errors: &mut Errors) -> Option<usize> {
+    let holds =
+        |mechanism: &Mechanism| mechanism.is_metered() || matches!(mechanism, Mechanism::Permits { .. });
+    let hint = "rates, concurrencies, quotas and permits have units in use";
+    of_kind("peak", name, holds, hint, site, errors)
+}
+
+/// A limit that counts what breaks it.
+fn broken(name: &At<Name>, site: &Site<'_>, errors: &mut Errors) -> Option<usize> {
+    let counts = |mechanism: &Mechanism| matches!(mechanism, Mechanism::Overhead { .. });
+    let hint = "limits on overhead are broken; what others refuse is in `by`";
+    of_kind("violations", name, counts, hint, site, errors)
+}
+
+/// A limit of which a claim can be wrong: of any other kind the count is 0 in every run.
+fn of_kind(
+    claim: &str,
+    name: &At<Name>,
+    fits: impl Fn(&Mechanism) -> bool,
+    hint: &str,
+    site: &Site<'_>,
+    errors: &mut Errors,
+) -> Option<usize> {
+    let index = site.known.find(name, errors)?;
+    let limit = site.known.limits[index].limit();
+    if !fits(&limit.mechanism) {
+        let kind = limit.mechanism.name();
+        let message = format!("`{}` is of the kind `{kind}`, which has no `{claim}`", limit.name);
+        errors.refuse_with(&name.place, message, hint);
+        return None;
     }
-    found
+    Some(index)
 }
 
 fn status(name: &At<Name>, errors: &mut Errors) -> Option<u16> {

@@ -21,6 +21,8 @@ pub(super) struct InForce {
     pub loaded: LoadedLimit,
     /// Whether the vendor does not publish its value and the scenario has not given one.
     pub missing: bool,
+    /// Whether it is a rate that customers set, of which the profile has none.
+    pub customers: bool,
 }
 
 impl InForce {
@@ -51,7 +53,8 @@ pub(super) fn all(file: &ScenarioFile, loaded: Option<&Loaded>, cx: &mut Context
                 continue;
             }
         }
-        all.push(InForce { loaded, missing: entry.required && !given });
+        let none = matches!(entry.limit.mechanism, Mechanism::Rate { limit: None, .. });
+        all.push(InForce { loaded, missing: entry.required && !given, customers: none && !entry.required });
     }
     all.sort_by_key(|entry| entry.limit().stage);
     all

@@ -7,6 +7,7 @@ mod dist;
 mod endpoint;
 mod expect;
 mod judged;
+mod known;
 mod kv;
 mod limits;
 mod listing;
@@ -17,6 +18,7 @@ pub(super) mod profile;
 mod property;
 mod run;
 mod sender;
+mod setting;
 mod trace;
 mod workload;
 

@@ -1,24 +1,26 @@
 //! Operations: what is done on the control plane, by whom, to what.
 
 use super::account::{Accounts, say, say_all};
-use super::limits::InForce;
+use super::known::Known;
 use super::model_of;
 use super::sender::Callers;
-use crate::profile::{Attr, Mechanism, Subject, Verb};
-use crate::scenario::decode::{At, did_you_mean};
+use super::setting;
+use crate::profile::{Attr, Subject, Verb};
+use crate::scenario::decode::At;
 use crate::scenario::diagnostic::{Errors, Place};
 use crate::scenario::file::ScenarioFile;
 use crate::scenario::leaf::{self, Name};
 use crate::scenario::overrides::listed;
-use crate::scenario::per_window::per_window;
 use crate::scenario::policy::{Endpoint, Operation};
-use crate::scenario::policy_file::{OperationFile, SetValue};
+use crate::scenario::policy_file::OperationFile;
 use crate::time::{Span, Time};
 
 /// An operation of the file: resolved, switched off, or wrong.
 pub(super) struct Entry {
     pub name: String,
     pub enabled: bool,
+    /// Where the limit it sets is named; where it is itself, when it sets none.
+    pub place: Place,
     pub resolved: Option<Operation>,
 }
 
@@ -27,7 +29,7 @@ pub(super) struct Site<'a> {
     pub file: &'a ScenarioFile,
     pub endpoints: &'a [Option<Endpoint>],
     pub accounts: &'a Accounts,
-    pub limits: &'a [InForce],
+    pub known: &'a Known<'a>,
     pub horizon: Option<Span>,
 }
 
@@ -38,7 +40,8 @@ pub(super) fn all(site: &Site<'_>, callers: &mut Callers, errors: &mut Errors) -
         let name = name(index, &at.value, site, &entries, errors);
         let enabled = at.value.enabled.value;
         let resolved = enabled.then(|| one(&name, at, site, callers, errors)).flatten();
-        entries.push(Entry { name, enabled, resolved });
+        let place = at.value.limit.as_ref().map_or(&at.place, |limit| &limit.place).clone();
+        entries.push(Entry { name, enabled, place, resolved });
     }
     entries
 }
@@ -85,13 +88,16 @@ fn one(
     let endpoint = find(&operation.endpoint, errors);
     let to = find(&operation.to, errors);
     let model = operation.model.as_ref().and_then(|name| model_of(name, &file.models, errors));
-    let limit = operation.limit.as_ref().and_then(|name| limit_of(name, site, errors));
-    let value = value(operation, limit, site, errors);
+    let limit = setting::limit(verb, operation, site.known, errors);
+    let value = setting::value(operation, limit, site.known, errors);
     let account = match (&operation.account, endpoint) {
         (None, Some(endpoint)) => site.endpoints[endpoint].as_ref().map(|endpoint| endpoint.account),
         (name, None) if verb.is_vendors() && name.is_none() => Some(0),
         (name, _) => site.accounts.find(name.as_ref(), &at.place, file, errors),
     };
+    for (named, index) in [(&operation.endpoint, endpoint), (&operation.to, to)] {
+        owned(named.as_ref(), index, account, site, errors);
+    }
     let mut traits = traits(operation);
     site.accounts.check_in(account, operation.from.as_ref(), &mut traits, errors);
     (errors.count() == before).then_some(())?;
@@ -112,6 +118,7 @@ fn one(
         every: operation.every.value.0,
         times: operation.times.value.0,
         account,
+        everybody: setting::everybody(verb, operation),
         token,
         user,
         endpoint,
@@ -124,14 +131,34 @@ fn one(
     })
 }
 
+/// Nobody touches another account's endpoints.
+fn owned(
+    name: Option<&At<Name>>,
+    endpoint: Option<usize>,
+    account: Option<usize>,
+    site: &Site<'_>,
+    errors: &mut Errors,
+) {
+    let (Some(name), Some(endpoint), Some(account)) = (name, endpoint, account) else { return };
+    let Some(endpoint) = &site.endpoints[endpoint] else { return };
+    if endpoint.account != account {
+        let all = &site.accounts.all;
+        errors.refuse_with(
+            &name.place,
+            format!("the endpoint `{}` belongs to account `{}`", endpoint.name, all[endpoint.account].name),
+            format!("the operation is of account `{}`: name an endpoint of it", all[account].name),
+        );
+    }
+}
+
 /// What a verb needs, and what it can do with beside it.
 fn takes(verb: Verb) -> (&'static [&'static str], &'static [&'static str]) {
     match verb {
         Verb::CreateEndpoint | Verb::StartEndpoint => (&["endpoint"], &["ready_after"]),
         Verb::UpdateEndpoint => (&["endpoint"], &["to", "ready_after"]),
         Verb::DeleteEndpoint | Verb::StopEndpoint => (&["endpoint"], &[]),
-        Verb::SetRateLimit | Verb::RaiseLimit => (&["limit", "value"], &["endpoint", "ready_after"]),
-        Verb::ChangeLimit => (&["limit", "value"], &["account"]),
+        Verb::SetRateLimit | Verb::RaiseLimit => (&["limit", "value"], &["endpoint", "model", "ready_after"]),
+        Verb::ChangeLimit => (&["limit", "value"], &["account", "endpoint", "model"]),
         Verb::PublishModel => (&["model"], &[]),
         Verb::CallMcp => (&[], &["endpoint", "model"]),
         Verb::Upload => (&["upload"], &["endpoint", "model"]),
@@ -217,75 +244,6 @@ fn inside(operation: &OperationFile, horizon: Option<Span>, errors: &mut Errors)
     }
 }
 
-fn limit_of(name: &At<Name>, site: &Site<'_>, errors: &mut Errors) -> Option<usize> {
-    let wanted = name.value.as_str();
-    let found = site.limits.iter().position(|entry| entry.limit().name == wanted);
-    if found.is_none() && !(site.limits.is_empty() && unread(site.file)) {
-        no_limit(&name.place, wanted, site.limits, errors);
-    }
-    found
-}
-
-/// Whether a profile is named whose limits are not known, because it could not be read.
-pub(super) fn unread(file: &ScenarioFile) -> bool {
-    file.scenario.0.as_ref().is_none_or(|run| run.value.profile.is_some())
-}
-
-/// Reports a limit that is not in force.
-pub(super) fn no_limit(place: &Place, wanted: &str, limits: &[InForce], errors: &mut Errors) {
-    let names = || limits.iter().map(|entry| entry.limit().name.as_str());
-    let hint = did_you_mean(wanted, names()).unwrap_or_else(|| match limits.len() {
-        0 => "name a profile with `profile` in `[scenario]`".to_owned(),
-        1..=12 => format!("in force: {}", listed(names())),
-        many => format!("{many} limits are in force; `tidegate limits list` has all"),
-    });
-    let shown = crate::scenario::diagnostic::shorten(wanted);
-    errors.refuse_with(place, format!("no limit `{shown}` is in force"), hint);
-}
-
-/// The value that an operation sets, in the limit's own unit.
-fn value(
-    operation: &OperationFile,
-    limit: Option<usize>,
-    site: &Site<'_>,
-    errors: &mut Errors,
-) -> Option<u64> {
-    let at = operation.value.as_ref()?;
-    let limit = &site.limits[limit?].limit();
-    let name = &limit.name;
-    match (&limit.mechanism, &at.value) {
-        (Mechanism::Rate { window, .. }, SetValue::Rate(rate)) if rate.window != *window => {
-            errors.refuse_with(
-                &at.place,
-                format!("`{rate}` is not in the window of `{name}`"),
-                format!("write it as `{}`, or as a number alone", per_window(rate.count, *window)),
-            );
-            None
-        }
-        (Mechanism::Rate { .. }, SetValue::Rate(rate)) => Some(rate.count),
-        (Mechanism::Rate { .. }, SetValue::Count(count)) if count.0 == 0 => {
-            errors.refuse(&at.place, "`0` is not at least 1: a rate cannot be zero");
-            None
-        }
-        (Mechanism::Concurrency { .. } | Mechanism::Quota { .. }, SetValue::Rate(rate)) => {
-            let kind = limit.mechanism.name();
-            let message = format!("`{rate}` is a rate, and `{name}` is of the kind `{kind}`");
-            errors.refuse_with(&at.place, message, format!("write `{}`", rate.count));
-            None
-        }
-        (
-            Mechanism::Rate { .. } | Mechanism::Concurrency { .. } | Mechanism::Quota { .. },
-            SetValue::Count(count),
-        ) => Some(count.0),
-        (other, _) => {
-            let message = format!("`{name}` is of the kind `{}`, which no operation can set", other.name());
-            let place = operation.limit.as_ref().map_or(&at.place, |at| &at.place);
-            errors.refuse_with(place, message, "rates, concurrencies and quotas can be set");
-            None
-        }
-    }
-}
-
 fn traits(operation: &OperationFile) -> Subject {
     let mut traits = Subject::default();
     say(&mut traits, Attr::Role, &operation.role);
@@ -301,14 +259,4 @@ fn traits(operation: &OperationFile) -> Subject {
     }
     say_all(&mut traits, Attr::EvaluationModels, &operation.uses);
     traits
-}
-
-/// Lets each rate grow to the highest value that an operation sets it to.
-pub(super) fn raise(operations: &[Entry], limits: &mut [InForce]) {
-    for operation in operations.iter().filter_map(|entry| entry.resolved.as_ref()) {
-        let (Some(limit), Some(value)) = (operation.limit, operation.value) else { continue };
-        if let Mechanism::Rate { most, .. } = &mut limits[limit].loaded.limit.mechanism {
-            *most = value.max(*most);
-        }
-    }
 }

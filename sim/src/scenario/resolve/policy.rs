@@ -1,10 +1,11 @@
 //! The vendor's side of a scenario, put together: limits in force, operations and expectations, and what they do to
 //! pools and workloads.
 
+use super::known::Known;
 use super::limits::{self, InForce, Sizes};
 use super::sender::Callers;
 use super::workload::Vendor;
-use super::{Context, Entry, endpoint, expect, judged, operation};
+use super::{Context, Entry, endpoint, expect, judged, operation, setting};
 use crate::profile::{InUse, Limit};
 use crate::scenario::diagnostic::Place;
 use crate::scenario::file::ScenarioFile;
@@ -32,11 +33,12 @@ pub(super) fn draft(
     let mut limits = limits::all(file, loaded, cx);
     let mut callers = Callers::named(file);
     let (endpoints, accounts) = (vendor.endpoints, vendor.accounts);
-    let site = operation::Site { file, endpoints, accounts, limits: &limits, horizon };
+    let known = Known::new(file, loaded, &limits);
+    let site = operation::Site { file, endpoints, accounts, known: &known, horizon };
     let operations = operation::all(&site, &mut callers, cx.errors);
-    let site = expect::Site { file, workloads, operations: &operations, limits: &limits, horizon };
+    let site = expect::Site { file, workloads, operations: &operations, known: &known, horizon };
     let expectations = expect::all(&site, cx.errors);
-    operation::raise(&operations, &mut limits);
+    setting::raise(operations.iter().filter_map(|entry| entry.resolved.as_ref()), &mut limits);
     Draft { limits, operations, expectations, callers }
 }
 
@@ -67,7 +69,8 @@ pub(super) fn finish(
     }
     let Parts { models, pools, workloads } = parts;
     let Draft { limits, operations, expectations, mut callers } = draft;
-    let mut operations: Vec<Operation> = operations.into_iter().filter_map(|entry| entry.resolved).collect();
+    let enabled = operations.into_iter().filter_map(|entry| Some((entry.resolved?, entry.place)));
+    let (mut operations, places): (Vec<Operation>, Vec<Place>) = enabled.unzip();
     let mut expectations = expectations;
     callers.assign(file, workloads);
     let place = file
@@ -87,6 +90,7 @@ pub(super) fn finish(
         users: callers.users.0.len(),
     };
     limits::number(&mut limits, sizes, &place, cx);
+    setting::changes(&operations, &places, &limits, &endpoints, cx);
     let limits: Vec<Limit> = limits.into_iter().map(|entry| entry.loaded.limit).collect();
     let mut profile = loaded.map(|loaded| in_use(file, loaded));
     judged::endpoints_could_be_created(file, &world, &limits, profile.as_ref(), cx);

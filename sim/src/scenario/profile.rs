@@ -66,14 +66,14 @@ impl LoadedLimit {
         let Mechanism::Rate { limit, most, algorithm, burst, .. } = &mut self.limit.mechanism else {
             return None;
         };
-        let value = limit.unwrap_or(0);
-        *most = value.max(*most);
+        *most = limit.unwrap_or(0).max(*most);
         let switched = *algorithm == Algorithm::SlidingLog && *most > self.max_log;
         if switched {
             *algorithm = Algorithm::TokenBucket;
         }
         self.switched |= switched;
-        *burst = self.burst.unwrap_or(value);
+        // Where nothing limits until a value is set, the first bucket is that of the highest value.
+        *burst = self.burst.or(*limit).unwrap_or(*most).max(1);
         self.switched.then(|| {
             format!(
                 "limit `{}` is counted by a token bucket, because a sliding log of {most} units is longer than the {} \

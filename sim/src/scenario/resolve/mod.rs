@@ -18,6 +18,7 @@ mod property;
 mod run;
 mod sender;
 mod trace;
+mod words;
 mod workload;
 
 pub(super) use trace::Traces;

@@ -4,8 +4,9 @@
 use super::limits::{self, InForce, Sizes};
 use super::sender::Callers;
 use super::workload::Vendor;
-use super::{Context, Entry, endpoint, expect, judged, operation};
-use crate::profile::{InUse, Limit};
+use super::{Context, Entry, endpoint, expect, judged, operation, words};
+use crate::profile::{InUse, Limit, Subject};
+use crate::scenario::catalog::Catalog;
 use crate::scenario::diagnostic::Place;
 use crate::scenario::file::ScenarioFile;
 use crate::scenario::policy::{Account, Claim, Endpoint, Expectation, Operation, Policy, reason_of};
@@ -29,6 +30,9 @@ pub(super) fn draft(
     horizon: Option<Span>,
     cx: &mut Context<'_>,
 ) -> Draft {
+    if let Some(loaded) = loaded {
+        words::check(file, loaded, cx);
+    }
     let mut limits = limits::all(file, loaded, cx);
     let mut callers = Callers::named(file);
     let (endpoints, accounts) = (vendor.endpoints, vendor.accounts);
@@ -75,7 +79,7 @@ pub(super) fn finish(
         .0
         .as_ref()
         .map(|run| run.value.profile.as_ref().map_or_else(|| run.place.clone(), |at| at.place.clone()))?;
-    let world = judged::World { accounts: &accounts, endpoints: &endpoints, models };
+    let world = judged::World { accounts: &accounts, endpoints: &endpoints, catalog: Catalog::new(models) };
     let names: Vec<String> = limits.iter().map(|entry| entry.limit().name.clone()).collect();
     let mut limits = judged::without_missing(limits, &world, workloads, &operations, &place, cx);
     renumber(&names, &limits, &mut operations, &mut expectations, &place, cx);
@@ -93,8 +97,11 @@ pub(super) fn finish(
     endpoint::permits(
         file,
         &limits,
-        |endpoint, model| world.request(endpoints[endpoint].account, Some(endpoint), model),
+        |endpoint, model| {
+            world.subject(endpoints[endpoint].account, Some(endpoint), &[model], &Subject::default())
+        },
         pools,
+        cx,
     );
     if profile.is_some() {
         judged::notes(&world, &limits, workloads, &operations, cx);

@@ -133,3 +133,37 @@ fn what_is_not_published_is_not_listed_whoever_asks() {
     let found = try_load("unlisted-two", quota, &two).unwrap_err().to_string();
     assert!(found.contains("could not be created"), "{found}");
 }
+
+#[test]
+fn two_limits_on_the_permits_of_one_endpoint_are_refused() {
+    let permits =
+        |name: &str| format!("[limits.{name}]\nkind = \"permits\"\nqueue = 1.0\nprovenance = \"choice\"\n");
+    let found = try_load("two", &(permits("a") + &permits("b")), ENDPOINT).unwrap_err().to_string();
+    assert!(found.contains("both bound"), "{found}");
+}
+
+#[test]
+fn a_profile_without_limits_on_requests_says_nothing_of_workloads() {
+    let quota = "[limits.x]\nkind = \"quota\"\nof = \"endpoints\"\nmost = 9\nprovenance = \"choice\"\n";
+    assert_eq!(load("quota-only", quota, ENDPOINT).caveats, [""; 0]);
+}
+
+#[test]
+fn a_log_that_becomes_a_bucket_is_said_once() {
+    let rate = "[limits.r]\nkind = \"rate\"\nvalue = \"10/s\"\nmax_log = 5\nper = [\"account\"]\nprovenance = \"choice\"\n";
+    let scenario = load("long-log", rate, ENDPOINT);
+    assert_eq!((scenario.caveats.len(), notes(&scenario).len()), (0, 1));
+}
+
+#[test]
+fn a_tenants_token_and_user_are_one_dimension_unless_one_is_shared() {
+    let rate = "[limits.r]\nkind = \"rate\"\nvalue = \"10/s\"\nper = [\"token\", \"user\"]\nprovenance = \"choice\"\n";
+    let tenants = |name: &str, more: &str| {
+        let own = format!("{ENDPOINT}[workloads.many]\nendpoint = \"e\"\ntenants = 5_000\n{more}");
+        load(name, rate, &format!("{own}arrivals = {{ kind = \"poisson\", rate = \"10/s\" }}\n"))
+    };
+    let pairs = tenants("pairs", "").policy.limits;
+    assert_eq!(pairs[0].keys, 5_001);
+    let shared = tenants("shared", "token = \"t\"\n").policy.limits;
+    assert_eq!(shared[0].keys, 2 * 5_001);
+}

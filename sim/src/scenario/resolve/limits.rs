@@ -460,6 +460,8 @@ pub(super) struct Sizes {
     pub models: usize,
     pub tokens: usize,
     pub users: usize,
+    /// Whether the user of every caller has the number of its token, so that the two are one dimension.
+    pub paired: bool,
 }
 
 /// Numbers meters and counters, and replaces logs that would be too long.
@@ -471,7 +473,12 @@ pub(super) fn number(all: &mut [InForce], sizes: Sizes, place: &Place, cx: &mut 
         }
         let limit = &mut loaded.limit;
         let mut keys = 1u64;
+        let mut caller = false;
         for (key, stride) in &mut limit.per {
+            if matches!(key, Key::Token | Key::User) && std::mem::replace(&mut caller, true) && sizes.paired {
+                *stride = 0;
+                continue;
+            }
             *stride = u32::try_from(keys).unwrap_or(u32::MAX);
             let size = match key {
                 Key::Account => sizes.accounts,

@@ -89,6 +89,7 @@ pub(super) fn finish(
         models: models.len(),
         tokens: callers.tokens.0.len(),
         users: callers.users.0.len(),
+        paired: paired(workloads, &operations),
     };
     limits::number(&mut limits, sizes, &place, cx);
     let limits: Vec<Limit> = limits.into_iter().map(|entry| entry.loaded.limit).collect();
@@ -119,6 +120,15 @@ pub(super) fn finish(
         tokens: callers.tokens.0,
         users: callers.users.0,
     })
+}
+
+/// Whether every caller's user has the number of its token: tenants have one of each.
+fn paired(workloads: &[Workload], operations: &[Operation]) -> bool {
+    workloads
+        .iter()
+        .map(|workload| &workload.sender)
+        .all(|sender| !sender.one_token && !sender.one_user && sender.first_token == sender.first_user)
+        && operations.iter().all(|operation| operation.token == operation.user)
 }
 
 /// Positions of limits move when some that concern nobody are taken out: what refers to them follows.

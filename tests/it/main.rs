@@ -9,6 +9,7 @@ mod determinism;
 mod differential;
 mod experiment;
 mod limit_edges;
+mod limit_notes;
 mod limit_scenarios;
 mod limits;
 mod policy;

@@ -11,7 +11,6 @@ mod copies;
 #[cfg(test)]
 mod fixture;
 mod holdings;
-mod subjects;
 #[cfg(test)]
 mod tests;
 
@@ -19,11 +18,11 @@ use crate::limits::Meters;
 use crate::profile::{Caller, Limit, Mechanism, Subject, Verb, judge};
 use crate::request::{CONFLICT, Refusal};
 use crate::scenario::Scenario;
+use crate::scenario::catalog::{Catalog, subject};
 use crate::scenario::policy::{Operation, reason_of};
 use crate::time::Time;
 use copies::Copies;
 use holdings::{Call, Holdings, Terms};
-use subjects::{Catalog, subject};
 
 /// Endpoints, models and patches as they are now.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@
 //! result, not an error.
 
 mod address;
+pub(crate) mod catalog;
 mod decode;
 mod diagnostic;
 mod dist_file;

@@ -8,6 +8,7 @@ use super::dist_file::{DistFile, Sizes, Times};
 use super::document::{Node, Value};
 use super::leaf::{Bytes, Count, Delay, Duration, Lasting, Name, Text, VerbName, YEAR, inline_schema};
 use super::per_window::PerWindow;
+use super::profile_leaf::Permille;
 use crate::time::Span;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -39,6 +40,8 @@ section! {
         counts_refused: Option<At<bool>>,
         /// What a gate does with what does not pass.
         action: Option<At<ActionWord>>,
+        /// Places in the queue for each unit of provisioned concurrency: for `permits`.
+        queue: Option<At<Permille<1_000_000>>>,
         /// Who decided the value.
         source: Option<At<SourceWord>>,
         /// `false` switches off a limit that no document states.

@@ -73,7 +73,8 @@ impl LoadedLimit {
             *algorithm = Algorithm::TokenBucket;
         }
         self.switched |= switched;
-        *burst = self.burst.or(*limit).unwrap_or((*most).max(1));
+        // Where nothing limits until a value is set, the first bucket is that of the highest value.
+        *burst = self.burst.or(*limit).unwrap_or(*most).max(1);
         self.switched.then(|| {
             format!(
                 "limit `{}` is counted by a token bucket, because a sliding log of {most} units is longer than the {} \

@@ -189,8 +189,9 @@ limit! {
         default_reservation: Option<At<Count<1, 100_000_000>>>,
         /// Whether what is refused counts, too.
         counts_refused: At<bool> = false,
-        /// Above this many units in a window, a sliding log becomes a token bucket, which admits a different set.
-        max_log: At<Count<1, 100_000_000>> = 1_000_000,
+        /// Above this many units in a window, 1,000,000 when left out, a sliding log becomes a token bucket, which admits
+        /// a different set.
+        max_log: Option<At<Count<1, 100_000_000>>>,
         /// Whether a vendor raises it on request.
         raisable: At<bool> = false,
         /// What it answers.

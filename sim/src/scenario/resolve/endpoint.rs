@@ -1,7 +1,7 @@
 //! Endpoints: what stands behind a name, what is known of it, and the provisioned concurrency of its pools.
 
 use super::account::{Accounts, say};
-use super::{dist, model_of};
+use super::{Context, dist, model_of};
 use crate::profile::{Attr, Limit, Mechanism, Subject, Verb, concerns};
 use crate::request::{PoolId, QUEUE_FULL};
 use crate::scenario::decode::At;
@@ -38,7 +38,29 @@ pub(super) fn all(
             one(name, place, endpoint, file, pools, accounts, errors)
         })
         .collect();
+    for (name, _, endpoint) in &file.endpoints.entries {
+        for served in endpoint.iter().flat_map(|endpoint| &endpoint.serves.value.0) {
+            not_throttled(name, &served.value, &provisioned, errors);
+        }
+    }
     all
+}
+
+/// Permits are of a pool: an endpoint without any of its own would wait for those of another.
+fn not_throttled(
+    endpoint: &str,
+    served: &ServedFile,
+    owners: &BTreeMap<String, String>,
+    errors: &mut Errors,
+) {
+    let (Some(pool), None) = (&served.pool, &served.concurrency) else { return };
+    if let Some(owner) = owners.get(pool.value.as_str()).filter(|owner| *owner != endpoint) {
+        errors.refuse_with(
+            &pool.place,
+            format!("the permits of `{owner}` would throttle `{endpoint}`: both serve this pool"),
+            "give each endpoint with `concurrency` pools of its own",
+        );
+    }
 }
 
 /// Concurrency is provisioned for a pool once.
@@ -202,27 +224,55 @@ pub(super) fn permits(
     limits: &[Limit],
     subject: impl Fn(usize, usize) -> Subject,
     pools: &mut [Pool],
+    cx: &mut Context<'_>,
 ) {
-    let endpoints = file.endpoints.entries.iter().enumerate();
-    for (index, (_, _, endpoint)) in endpoints {
-        let Some(endpoint) = endpoint else { continue };
-        for served in &endpoint.serves.value.0 {
-            let (Some(name), Some(most)) = (&served.value.pool, &served.value.concurrency) else { continue };
-            let Some(at) = file.pools.names().position(|pool| pool == name.value.as_str()) else { continue };
-            let pool = &mut pools[at];
+    for (index, (endpoint, _, served)) in file.endpoints.entries.iter().enumerate() {
+        let served = served.iter().flat_map(|endpoint| &endpoint.serves.value.0);
+        for (at, most) in served.map(|served| (served, &served.value.concurrency)) {
+            let Some(name) = &at.value.pool else { continue };
+            let Some(found) = file.pools.names().position(|pool| pool == name.value.as_str()) else {
+                continue;
+            };
+            let pool = &mut pools[found];
             let subject = subject(index, pool.model);
-            let most = most.value.small();
-            let limit = limits.iter().enumerate().find_map(|(index, limit)| match limit.mechanism {
+            let mut bounds = limits.iter().enumerate().filter_map(|(index, limit)| match limit.mechanism {
                 Mechanism::Permits { queue_permille } if concerns(limit, Verb::Inference, &subject) => {
-                    Some((index, queue_permille))
+                    Some((index, &limit.name, queue_permille))
                 }
                 _ => None,
             });
-            let reason = limit.map_or(QUEUE_FULL, |(index, _)| reason_of(index));
+            let limit = bounds.next();
+            if let (Some((_, first, _)), Some((_, second, _))) = (limit, bounds.next()) {
+                cx.errors.refuse_with(
+                    &at.place,
+                    format!("`{first}` and `{second}` both bound what `{endpoint}` provisions"),
+                    "a pool has one queue: let `when` leave one of the two limits",
+                );
+            }
+            let Some(most) = most else {
+                if let Some((_, limit, _)) = limit {
+                    let note = format!(
+                        "limit `{limit}` is not evaluated for endpoint `{endpoint}`: no `concurrency` is stated"
+                    );
+                    if !cx.notes.contains(&note) {
+                        cx.notes.push(note);
+                    }
+                }
+                continue;
+            };
+            let most = most.value.small();
+            let reason = limit.map_or(QUEUE_FULL, |(index, ..)| reason_of(index));
             pool.permits = Some(Permits { most, reason });
-            if let (Some((_, permille)), None) = (limit, pool.queue.most) {
-                let places = u128::from(permille) * u128::from(most) / 1_000;
-                pool.queue.most = Some(u32::try_from(places).unwrap_or(u32::MAX));
+            match (limit, pool.queue.most) {
+                (Some((_, limit, _)), Some(queue)) => cx.notes.push(format!(
+                    "pool `{}`: its `queue.most = {queue}` replaces the queue of limit `{limit}`",
+                    name.value.as_str()
+                )),
+                (Some((.., permille)), None) => {
+                    let places = u128::from(permille) * u128::from(most) / 1_000;
+                    pool.queue.most = Some(u32::try_from(places).unwrap_or(u32::MAX));
+                }
+                (None, _) => {}
             }
         }
     }

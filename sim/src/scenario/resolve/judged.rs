@@ -3,100 +3,45 @@
 
 use super::Context;
 use super::limits::InForce;
-use crate::profile::{Attr, Caller, Counted, InUse, Limit, Mechanism, Subject, Verb, concerns, judge};
+use crate::profile::{Attr, Caller, Counted, InUse, Limit, Mechanism, Subject, Unit, Verb, concerns, judge};
+use crate::scenario::Workload;
+use crate::scenario::catalog::{Catalog, subject};
 use crate::scenario::diagnostic::Place;
 use crate::scenario::file::ScenarioFile;
 use crate::scenario::policy::{Account, Endpoint, Operation};
-use crate::scenario::{Model, Workload};
 use std::collections::BTreeMap;
 
-/// What subjects are made of.
+/// What subjects are made of, as it is when the run starts.
 pub(super) struct World<'a> {
     pub accounts: &'a [Account],
     pub endpoints: &'a [Endpoint],
-    pub models: &'a [Model],
+    pub catalog: Catalog<'a>,
 }
 
 impl World<'_> {
-    /// What is known of a request to an endpoint for a model, at the start of the run.
-    pub(super) fn request(&self, account: usize, endpoint: Option<usize>, model: usize) -> Subject {
-        let mut subject = self.caller(account);
-        if let Some(endpoint) = endpoint {
-            subject.merge(&self.endpoints[endpoint].traits);
-        }
-        subject.merge(&self.model(model));
-        subject
+    /// What is known of a request to an endpoint, or of something done to it: every model that it is about counts.
+    pub(super) fn subject(
+        &self,
+        account: usize,
+        endpoint: Option<usize>,
+        models: &[usize],
+        own: &Subject,
+    ) -> Subject {
+        let endpoint = endpoint.map(|endpoint| &self.endpoints[endpoint].traits);
+        subject(&self.catalog, self.accounts.get(account), endpoint, models, own)
     }
 
-    /// What is known of something done to an endpoint: every kind of model it serves counts.
-    fn operation(&self, account: usize, endpoint: Option<usize>, models: &[usize]) -> Subject {
-        let mut subject = self.caller(account);
-        if let Some(endpoint) = endpoint {
-            subject.merge(&self.endpoints[endpoint].traits);
-        }
-        let models: Vec<Subject> = models.iter().map(|&model| self.model(model)).collect();
-        for &attr in Attr::ALL {
-            let words: Vec<&String> = models.iter().filter_map(|model| model.words(attr)).flatten().collect();
-            if !words.is_empty() {
-                subject.say(attr, words);
-            }
-            let numbers: Vec<u64> =
-                models.iter().filter_map(|model| model.numbers(attr)).flatten().copied().collect();
-            if !numbers.is_empty() {
-                subject.count(attr, numbers);
-            }
-        }
-        subject
-    }
-
-    /// The account, and the token it is taken to have until something else is said.
-    fn caller(&self, account: usize) -> Subject {
-        let mut subject = Subject::default();
-        subject.say(Attr::Auth, ["valid"]).merge(&self.accounts[account].traits);
-        subject
-    }
-
-    fn model(&self, index: usize) -> Subject {
-        let model = &self.models[index];
-        let mut subject = model.listing.traits.clone();
-        subject.say(Attr::ModelName, [model.name.as_str()]);
-        if let Some(rank) = self.rank(model) {
-            subject.count(Attr::VersionRank, [rank]);
-        }
-        subject
-    }
-
-    /// 1 for the newest stable version of a family that is published, 2 for the one before.
-    fn rank(&self, model: &Model) -> Option<u64> {
-        let (family, version) = model.listing.version.as_ref()?;
-        let ranked = |model: &Model| {
-            model.listing.published
-                && model.listing.traits.words(Attr::ModelStable) != Some(&["no".to_owned()])
-        };
-        let newer = |other: &&Model| {
-            let listed = other.listing.version.as_ref();
-            ranked(other) && listed.is_some_and(|(name, other)| name == family && other > version)
-        };
-        ranked(model).then(|| 1 + self.models.iter().filter(newer).count() as u64)
-    }
-
-    /// What is known of a workload's requests for one of its candidates.
-    fn of_workload(&self, workload: &Workload, model: usize) -> Subject {
-        let sender = &workload.sender;
-        let mut subject = self.request(sender.account as usize, sender.endpoint, model);
-        subject.merge(&sender.traits);
-        subject
-    }
-
-    /// What is known of the calls of an operation.
-    fn of_operation(&self, operation: &Operation) -> Subject {
-        let endpoint = operation.to.or(operation.endpoint);
-        let mut models: Vec<usize> = endpoint.map_or_else(Vec::new, |at| self.endpoints[at].models.clone());
+    /// The models that an operation is about: those that its endpoint serves, and the one it names.
+    fn models(&self, operation: &Operation) -> Vec<usize> {
+        let mut models = target(operation).map_or_else(Vec::new, |at| self.endpoints[at].models.clone());
         models.extend(operation.model.filter(|model| !models.contains(model)));
-        let mut subject = self.operation(operation.account, endpoint, &models);
-        subject.merge(&operation.traits);
-        subject
+        models
     }
+}
+
+/// The endpoint whose configuration an operation is about.
+fn target(operation: &Operation) -> Option<usize> {
+    operation.to.or(operation.endpoint)
 }
 
 /// Refuses endpoints that exist at the start and that the limits would not let anybody create.
@@ -116,7 +61,7 @@ pub(super) fn endpoints_could_be_created(
         if !endpoint.exists {
             continue;
         }
-        let subject = world.operation(endpoint.account, Some(index), &endpoint.models);
+        let subject = world.subject(endpoint.account, Some(index), &endpoint.models, &Subject::default());
         let found = judge(limits, Verb::CreateEndpoint, &subject);
         if let Some(refused) = found.refused {
             let limit = &limits[refused.limit];
@@ -164,22 +109,105 @@ fn words(subject: &Subject, attr: Attr) -> String {
     words.or_else(numbers).unwrap_or_default()
 }
 
-/// Kinds of things that limits are asked about: the requests of each workload, the calls of each operation.
-fn asked<'a>(
-    world: &World<'_>,
-    workloads: &'a [Workload],
-    operations: &'a [Operation],
-) -> Vec<(String, Verb, Subject, Option<&'a Workload>)> {
+/// A kind of thing that limits are asked about: the requests of a workload for a model, the calls of an operation.
+struct Asked<'a> {
+    whom: String,
+    verb: Verb,
+    subject: Subject,
+    workload: Option<&'a Workload>,
+    has_endpoint: bool,
+    has_model: bool,
+}
+
+impl Asked<'_> {
+    /// Whether the scenario could state an attribute of it that is the same for all of it.
+    fn could_state(&self, attr: Attr) -> bool {
+        match attr {
+            Attr::EndpointKind
+            | Attr::RouteOptimized
+            | Attr::Compute
+            | Attr::Size
+            | Attr::InitScripts
+            | Attr::Concurrency
+            | Attr::EnvVars
+            | Attr::Memory => self.has_endpoint,
+            Attr::ModelName
+            | Attr::ModelKind
+            | Attr::ModelProvider
+            | Attr::ModelProvenance
+            | Attr::ModelListed
+            | Attr::ModelStable
+            | Attr::VersionRank => self.has_model,
+            Attr::Region
+            | Attr::ControlPlane
+            | Attr::Compliance
+            | Attr::CustomerTier
+            | Attr::SecurityTier
+            | Attr::Production
+            | Attr::Role
+            | Attr::Auth
+            | Attr::Ingress => true,
+            // The bytes of a body are drawn for each request.
+            Attr::Body => self.workload.is_some_and(|workload| workload.sender.body.is_none()),
+            Attr::Messages
+            | Attr::Stops
+            | Attr::Choices
+            | Attr::Modality
+            | Attr::Tools
+            | Attr::Features
+            | Attr::Thinking
+            | Attr::ZeroDataRetention
+            | Attr::Residency => self.workload.is_some(),
+            Attr::UploadType => self.verb == Verb::Upload,
+            Attr::DatasetRows | Attr::DatasetBytes | Attr::EvaluationModels => self.verb == Verb::Evaluate,
+        }
+    }
+
+    /// What would have to be stated to know whether a limit concerns it; `None` when that is known. A condition on any
+    /// value at all asks whether something is stated, so it is known.
+    fn undecided(&self, limit: &Limit) -> Option<Attr> {
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            limit.when.iter().partition(|condition| self.subject.knows(condition.attr));
+        let open = limit.on.contains(&self.verb)
+            && known.iter().all(|condition| condition.touches(&self.subject))
+            && unknown.iter().all(|condition| condition.values != ["*"] && self.could_state(condition.attr));
+        unknown.first().filter(|_| open).map(|condition| condition.attr)
+    }
+
+    /// Whether a limit concerns it and counts the bytes of bodies, which nobody states.
+    fn counts_unstated_bytes(&self, limit: &Limit) -> bool {
+        matches!(limit.mechanism, Mechanism::Rate { unit: Unit::Bytes, .. })
+            && self.could_state(Attr::Body)
+            && concerns(limit, self.verb, &self.subject)
+    }
+}
+
+/// All that limits are asked about.
+fn asked<'a>(world: &World<'_>, workloads: &'a [Workload], operations: &[Operation]) -> Vec<Asked<'a>> {
     let mut asked = Vec::new();
     for workload in workloads {
         for (model, _) in &workload.sender.candidates {
-            let subject = world.of_workload(workload, *model);
-            asked.push((format!("workload `{}`", workload.name), Verb::Inference, subject, Some(workload)));
+            let sender = &workload.sender;
+            asked.push(Asked {
+                whom: format!("workload `{}`", workload.name),
+                verb: Verb::Inference,
+                subject: world.subject(sender.account as usize, sender.endpoint, &[*model], &sender.traits),
+                workload: Some(workload),
+                has_endpoint: sender.endpoint.is_some(),
+                has_model: true,
+            });
         }
     }
     for operation in operations.iter().filter(|operation| !operation.verb.is_vendors()) {
-        let subject = world.of_operation(operation);
-        asked.push((format!("operation `{}`", operation.name), operation.verb, subject, None));
+        let models = world.models(operation);
+        asked.push(Asked {
+            whom: format!("operation `{}`", operation.name),
+            verb: operation.verb,
+            subject: world.subject(operation.account, target(operation), &models, &operation.traits),
+            workload: None,
+            has_endpoint: target(operation).is_some(),
+            has_model: !models.is_empty(),
+        });
     }
     asked
 }
@@ -200,8 +228,8 @@ pub(super) fn without_missing(
     all.into_iter()
         .filter(|entry| {
             let limit = entry.limit();
-            let whom = asked.iter().find(|(_, verb, subject, _)| concerns(limit, *verb, subject));
-            if let (true, Some((whom, ..))) = (entry.missing, whom) {
+            let whom = asked.iter().find(|asked| concerns(limit, asked.verb, &asked.subject));
+            if let (true, Some(Asked { whom, .. })) = (entry.missing, whom) {
                 let key = match limit.mechanism {
                     Mechanism::Rate { .. } => "value = \"100/s\"",
                     Mechanism::Gate { .. } => "allow = [\"..\"]",
@@ -229,20 +257,21 @@ pub(super) fn notes(
     let mut unknown: BTreeMap<(usize, Attr), Vec<String>> = BTreeMap::new();
     let mut warned: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     let mut concerned: Vec<&str> = Vec::new();
-    for (whom, verb, subject, workload) in asked(world, workloads, operations) {
-        let found = judge(limits, verb, &subject);
-        for (limit, attr) in found.unknown {
-            // The bytes of a body are drawn for each request.
-            let drawn = attr == Attr::Body && workload.is_some_and(|workload| workload.sender.body.is_some());
-            if !drawn {
-                once(unknown.entry((limit, attr)).or_default(), &whom);
-            }
+    for asked in asked(world, workloads, operations) {
+        let found = judge(limits, asked.verb, &asked.subject);
+        let bytes = limits.iter().enumerate().filter(|(_, limit)| asked.counts_unstated_bytes(limit));
+        let open = limits.iter().enumerate().filter_map(|(at, limit)| Some((at, asked.undecided(limit)?)));
+        // The bytes of a body that is stated are drawn for each request.
+        let drawn = asked.workload.is_some_and(|workload| workload.sender.body.is_some());
+        let judged = found.unknown.into_iter().filter(|(_, attr)| *attr != Attr::Body || !drawn);
+        for (limit, attr) in judged.chain(bytes.map(|(at, _)| (at, Attr::Body))).chain(open) {
+            once(unknown.entry((limit, attr)).or_default(), &asked.whom);
         }
         for limit in found.warned {
-            once(warned.entry(limit).or_default(), &whom);
+            once(warned.entry(limit).or_default(), &asked.whom);
         }
-        if let Some(workload) = workload
-            && limits.iter().any(|limit| concerns(limit, verb, &subject))
+        if let Some(workload) = asked.workload
+            && limits.iter().any(|limit| concerns(limit, asked.verb, &asked.subject))
         {
             concerned.push(&workload.name);
         }
@@ -256,21 +285,28 @@ pub(super) fn notes(
         let limit = &limits[limit];
         cx.caveats.push(format!("limit `{}` warns of {}: {}", limit.name, some(&whom), limit.answer.message));
     }
+    // A profile without limits on requests leaves out none of them.
+    let mut on_requests = limits.iter().filter(|limit| limit.on.contains(&Verb::Inference)).peekable();
+    if on_requests.peek().is_none() {
+        return;
+    }
+    let by_kind = on_requests.any(|limit| limit.when.iter().any(|when| when.attr == Attr::EndpointKind));
     for workload in workloads.iter().filter(|workload| !concerned.contains(&workload.name.as_str())) {
         let why = match workload.sender.endpoint {
-            None => "it names no `endpoint`".to_owned(),
+            None => ": it names no `endpoint`".to_owned(),
+            Some(_) if !by_kind => String::new(),
             Some(endpoint) => {
                 let endpoint = &world.endpoints[endpoint];
                 match endpoint.traits.knows(Attr::EndpointKind) {
                     true => {
                         let kind = words(&endpoint.traits, Attr::EndpointKind);
-                        format!("its endpoint `{}` is of the kind `{kind}`", endpoint.name)
+                        format!(": its endpoint `{}` is of the kind `{kind}`", endpoint.name)
                     }
-                    false => format!("its endpoint `{}` has no `kind`", endpoint.name),
+                    false => format!(": its endpoint `{}` has no `kind`", endpoint.name),
                 }
             }
         };
-        let note = format!("no limit of the profile concerns workload `{}`: {why}", workload.name);
+        let note = format!("no limit of the profile concerns workload `{}`{why}", workload.name);
         cx.caveats.push(note);
     }
 }

@@ -10,6 +10,7 @@ use crate::scenario::document::Node;
 use crate::scenario::file::ScenarioFile;
 use crate::scenario::leaf::{Bytes, Count, Lasting, Text};
 use crate::scenario::overrides::listed;
+use crate::scenario::per_window::per_window;
 use crate::scenario::policy_file::{ActionWord, AlgorithmWord, LimitFile, MOST, Quantum, SourceWord};
 use crate::scenario::profile::{Loaded, LoadedLimit};
 
@@ -155,6 +156,9 @@ fn change(loaded: &mut LoadedLimit, file: &LimitFile, place: &Place, cx: &mut Co
     let value = set_value(limit, file, cx.errors);
     if let Some(place) = value.filter(|_| limit.mechanism != was.mechanism || required) {
         limit.source = source(&was, required, raisable, file, place, cx.errors);
+        if limit.source == Source::Negotiated && cx.errors.count() == before {
+            same_window(&was, limit, place, cx.errors);
+        }
     } else if let (None, Some(source)) = (value, &file.source) {
         let hint = "give the value it is the source of, or leave `source` out";
         cx.errors.refuse_with(&source.place, "`source` of what? No value is given", hint);
@@ -163,6 +167,7 @@ fn change(loaded: &mut LoadedLimit, file: &LimitFile, place: &Place, cx: &mut Co
     switches(loaded, file, cx);
     if cx.errors.count() == before && value.is_some() && (value_set != was.value_text() || required) {
         let who = match loaded.limit.source {
+            Source::Negotiated if is_lower(&was, &loaded.limit) => "negotiated: it is lower than documented",
             Source::Negotiated => "negotiated",
             Source::Account => "given by the scenario: no document states one",
             Source::Profile => "as the profile says",
@@ -171,6 +176,36 @@ fn change(loaded: &mut LoadedLimit, file: &LimitFile, place: &Place, cx: &mut Co
         cx.notes.push(format!("limit `{}`: {value_set}{instead}, {who}", was.name));
     }
     value.is_some()
+}
+
+/// What is negotiated is how many, not in which window: another one admits another set, whatever its mean.
+fn same_window(was: &Limit, now: &Limit, place: &Place, errors: &mut Errors) {
+    let (
+        Mechanism::Rate { limit: Some(_), window, .. },
+        Mechanism::Rate { limit: Some(limit), window: other, .. },
+    ) = (&was.mechanism, &now.mechanism)
+    else {
+        return;
+    };
+    if window != other {
+        errors.refuse_with(
+            place,
+            format!("`{}` is {} in the profile: this is another window", was.name, was.value_text()),
+            format!("keep the window: `{}`", per_window(*limit, *window)),
+        );
+    }
+}
+
+/// Whether it lets fewer through than a document says.
+fn is_lower(was: &Limit, now: &Limit) -> bool {
+    let most = |limit: &Limit| match limit.mechanism {
+        Mechanism::Rate { limit, .. } | Mechanism::Concurrency { limit } | Mechanism::Quota { limit, .. } => {
+            limit
+        }
+        _ => None,
+    };
+    matches!((most(was), most(now)), (Some(was), Some(now)) if now < was)
+        && was.provenance != Provenance::Choice
 }
 
 /// Keys that the kind of limit does not have.
@@ -183,7 +218,7 @@ fn refuse_other_keys(limit: &Limit, file: &LimitFile, place: &Place, errors: &mu
         Mechanism::Overhead { .. } => &["below"],
         Mechanism::Gate { require: Some(_), .. } => &["allow", "action"],
         Mechanism::Gate { require: None, .. } => &["action"],
-        Mechanism::Permits { .. } => &[],
+        Mechanism::Permits { .. } => &["queue"],
     };
     let given = [
         ("value", file.value.is_some()),
@@ -196,14 +231,12 @@ fn refuse_other_keys(limit: &Limit, file: &LimitFile, place: &Place, errors: &mu
         ("burst", file.burst.is_some()),
         ("counts_refused", file.counts_refused.is_some()),
         ("action", file.action.is_some()),
+        ("queue", file.queue.is_some()),
     ];
     let kind = limit.mechanism.name();
     for (key, _) in given.into_iter().filter(|(key, given)| *given && !takes.contains(key)) {
         let message = format!("`{key}` does not go with `{}`, a limit of the kind `{kind}`", limit.name);
-        let hint = match takes {
-            [] => "it can only be switched off, if no document states it".to_owned(),
-            _ => format!("it takes {}", listed(takes.iter().copied())),
-        };
+        let hint = format!("it takes {}", listed(takes.iter().copied()));
         errors.refuse_with(&place.key(key), message, hint);
     }
 }
@@ -403,6 +436,21 @@ fn switches(loaded: &mut LoadedLimit, file: &LimitFile, cx: &mut Context<'_>) {
                 *action = wanted;
             }
         }
+        Mechanism::Permits { queue_permille } => {
+            let Some(at) = &file.queue else { return };
+            if loaded.limit.provenance != Provenance::Choice {
+                cx.errors.refuse_with(
+                    &at.place,
+                    format!("the queue of `{name}` is stated by a document, so it cannot be changed"),
+                    "only what no document states (provenance `choice`) can be",
+                );
+                return;
+            }
+            if at.value.0 != *queue_permille {
+                *queue_permille = at.value.0;
+                cx.notes.push(format!("limit `{name}`: {} [choice]", loaded.limit.value_text()));
+            }
+        }
         _ => {}
     }
 }
@@ -415,6 +463,8 @@ pub(super) struct Sizes {
     pub models: usize,
     pub tokens: usize,
     pub users: usize,
+    /// Whether the user of every caller has the number of its token, so that the two are one dimension.
+    pub paired: bool,
 }
 
 /// Numbers meters and counters, and replaces logs that would be too long.
@@ -422,12 +472,16 @@ pub(super) fn number(all: &mut [InForce], sizes: Sizes, place: &Place, cx: &mut 
     let mut meters = 0u16;
     for InForce { loaded, .. } in all {
         if let Some(note) = loaded.settle() {
-            cx.caveats.push(note.clone());
             cx.notes.push(note);
         }
         let limit = &mut loaded.limit;
         let mut keys = 1u64;
+        let mut caller = false;
         for (key, stride) in &mut limit.per {
+            if matches!(key, Key::Token | Key::User) && std::mem::replace(&mut caller, true) && sizes.paired {
+                *stride = 0;
+                continue;
+            }
             *stride = u32::try_from(keys).unwrap_or(u32::MAX);
             let size = match key {
                 Key::Account => sizes.accounts,

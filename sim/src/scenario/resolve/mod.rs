@@ -20,6 +20,7 @@ mod run;
 mod sender;
 mod setting;
 mod trace;
+mod words;
 mod workload;
 
 pub(super) use trace::Traces;

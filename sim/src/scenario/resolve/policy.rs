@@ -5,8 +5,9 @@ use super::known::Known;
 use super::limits::{self, InForce, Sizes};
 use super::sender::Callers;
 use super::workload::Vendor;
-use super::{Context, Entry, endpoint, expect, judged, operation, setting};
-use crate::profile::{InUse, Limit};
+use super::{Context, Entry, endpoint, expect, judged, operation, setting, words};
+use crate::profile::{InUse, Limit, Subject};
+use crate::scenario::catalog::Catalog;
 use crate::scenario::diagnostic::Place;
 use crate::scenario::file::ScenarioFile;
 use crate::scenario::policy::{Account, Claim, Endpoint, Expectation, Operation, Policy, reason_of};
@@ -30,6 +31,9 @@ pub(super) fn draft(
     horizon: Option<Span>,
     cx: &mut Context<'_>,
 ) -> Draft {
+    if let Some(loaded) = loaded {
+        words::check(file, loaded, cx);
+    }
     let mut limits = limits::all(file, loaded, cx);
     let mut callers = Callers::named(file);
     let (endpoints, accounts) = (vendor.endpoints, vendor.accounts);
@@ -78,7 +82,7 @@ pub(super) fn finish(
         .0
         .as_ref()
         .map(|run| run.value.profile.as_ref().map_or_else(|| run.place.clone(), |at| at.place.clone()))?;
-    let world = judged::World { accounts: &accounts, endpoints: &endpoints, models };
+    let world = judged::World { accounts: &accounts, endpoints: &endpoints, catalog: Catalog::new(models) };
     let names: Vec<String> = limits.iter().map(|entry| entry.limit().name.clone()).collect();
     let mut limits = judged::without_missing(limits, &world, workloads, &operations, &place, cx);
     renumber(&names, &limits, &mut operations, &mut expectations, &place, cx);
@@ -88,6 +92,7 @@ pub(super) fn finish(
         models: models.len(),
         tokens: callers.tokens.0.len(),
         users: callers.users.0.len(),
+        paired: paired(workloads, &operations),
     };
     limits::number(&mut limits, sizes, &place, cx);
     setting::changes(&operations, &places, &limits, &endpoints, cx);
@@ -97,8 +102,11 @@ pub(super) fn finish(
     endpoint::permits(
         file,
         &limits,
-        |endpoint, model| world.request(endpoints[endpoint].account, Some(endpoint), model),
+        |endpoint, model| {
+            world.subject(endpoints[endpoint].account, Some(endpoint), &[model], &Subject::default())
+        },
         pools,
+        cx,
     );
     if profile.is_some() {
         judged::notes(&world, &limits, workloads, &operations, cx);
@@ -116,6 +124,15 @@ pub(super) fn finish(
         tokens: callers.tokens.0,
         users: callers.users.0,
     })
+}
+
+/// Whether every caller's user has the number of its token: tenants have one of each.
+fn paired(workloads: &[Workload], operations: &[Operation]) -> bool {
+    workloads
+        .iter()
+        .map(|workload| &workload.sender)
+        .all(|sender| !sender.one_token && !sender.one_user && sender.first_token == sender.first_user)
+        && operations.iter().all(|operation| operation.token == operation.user)
 }
 
 /// Positions of limits move when some that concern nobody are taken out: what refers to them follows.

@@ -20,6 +20,9 @@ use std::fmt::Write as _;
 /// Most limits, and most rows, of a profile.
 const ENTRIES_MOST: usize = 1_000;
 
+/// Units in a window above which a sliding log becomes a token bucket, where a file does not say.
+const MAX_LOG: u64 = 1_000_000;
+
 /// The profile, when nothing is wrong with it.
 pub(in crate::scenario) fn resolve(file: &ProfileFile, errors: &mut Errors) -> Option<Loaded> {
     let before = errors.count();
@@ -100,9 +103,34 @@ fn check_header(header: &HeaderFile, errors: &mut Errors) {
         let hint = "letters, digits, `-` and `_`, beginning with a letter or digit, at most 64";
         errors.refuse_with(&header.id.place, format!("`{id}` is not a usable name"), hint);
     }
+    if impossible_date(header.as_of.value.0.trim()) {
+        let message = format!("`{}` is not a day of the calendar", header.as_of.value.0.trim());
+        errors.refuse_with(&header.as_of.place, message, "write it as `2026-04-27`, or `undated`");
+    }
     if let Err((message, hint)) = crate::profile::answer::check_envelope(&header.envelope.value.0) {
         errors.refuse_with(&header.envelope.place, message, hint);
     }
+}
+
+/// Whether a text begins as a date does (three groups of digits with `-` between), and no calendar has that day.
+fn impossible_date(text: &str) -> bool {
+    let date: &str = text.split([' ', ',']).next().unwrap_or_default();
+    let parts: Vec<&str> = date.split('-').collect();
+    let [year, month, day] = parts[..] else { return false };
+    if !parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())) {
+        return false;
+    }
+    let written = (year.len(), month.len(), day.len()) == (4, 2, 2);
+    let number = |part: &str| part.parse::<u32>().unwrap_or(0);
+    let (year, month) = (number(year), number(month));
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u32::from(leap),
+        _ => 0,
+    };
+    !written || !(1..=days).contains(&number(day))
 }
 
 fn resolve_row(id: &str, place: &Place, row: &RowFile, errors: &mut Errors) -> Option<Row> {
@@ -227,7 +255,17 @@ impl Resolver<'_> {
         let row = self.row(&common);
         let overlay = common.overlay.as_ref().and_then(|name| self.overlay(name));
         let lifted_by = common.lifted_by.as_ref().and_then(|name| self.overlay(name));
+        if let (Some(at), Some(name)) = (&common.lifted_by, &overlay)
+            && lifted_by.as_ref() == Some(name)
+        {
+            self.errors.refuse_with(
+                &at.place,
+                format!("the overlay `{name}` puts it in force and lifts it: it would always be off"),
+                "keep `overlay` or `lifted_by`",
+            );
+        }
         let parts = parts?;
+        self.stage(&common, &parts.mechanism);
         let on = self.verbs(&common, &parts.mechanism);
         let answer = self.answer(&parts);
         if self.errors.count() > before {
@@ -280,6 +318,15 @@ impl Resolver<'_> {
                 "write `algorithm = \"token-bucket\"`, or leave it out",
             );
         }
+        if let Some(at) = &file.max_log
+            && algorithm != Algorithm::SlidingLog
+        {
+            self.errors.refuse_with(
+                &at.place,
+                format!("`max_log` does not go with algorithm `{}`, which keeps no log", algorithm.name()),
+                "leave it out, or write `algorithm = \"sliding-log\"`",
+            );
+        }
         let counts_output = matches!(unit, Unit::OutputTokens | Unit::Tokens);
         match &file.default_reservation {
             None if counts_output => self.errors.refuse_with(
@@ -308,7 +355,7 @@ impl Resolver<'_> {
             counts_refused: file.counts_refused.value,
         });
         let parts = Parts {
-            max_log: file.max_log.value.0,
+            max_log: file.max_log.as_ref().map_or(MAX_LOG, |at| at.value.0),
             burst: file.burst.as_ref().map(|at| at.value.0),
             ..parts.answering(&file.refusal).raisable(&file.raisable).required(value.required)
         };
@@ -413,6 +460,29 @@ impl Resolver<'_> {
         Some(name.value.as_str().to_owned())
     }
 
+    /// Gates and sizes are asked before anything is counted, so a stage on the other side could not be honoured.
+    fn stage(&mut self, common: &Common<'_>, mechanism: &Mechanism) {
+        let Some(at) = common.stage else { return };
+        let (fits, hint) = match mechanism {
+            Mechanism::Gate { .. } | Mechanism::Size { .. } => (
+                at.value <= Stage::Size,
+                "what keeps no count is asked first: `auth`, `ingress`, `request` or `size`",
+            ),
+            Mechanism::Rate { .. }
+            | Mechanism::Concurrency { .. }
+            | Mechanism::Quota { .. }
+            | Mechanism::Permits { .. } => (
+                at.value >= Stage::Endpoint,
+                "what keeps count is asked last: `endpoint`, `workspace`, `model` or `concurrency`",
+            ),
+            Mechanism::Deadline { .. } | Mechanism::Overhead { .. } => return,
+        };
+        if !fits {
+            let message = format!("a `{}` cannot be asked at `{}`", mechanism.name(), at.value.name());
+            self.errors.refuse_with(&at.place, message, hint);
+        }
+    }
+
     /// What the limit is asked for; each mechanism makes sense for some verbs only.
     fn verbs(&mut self, common: &Common<'_>, mechanism: &Mechanism) -> Vec<Verb> {
         let Some(on) = common.on else { return default_verbs(mechanism) };
@@ -446,10 +516,7 @@ impl Resolver<'_> {
         {
             self.errors.refuse_with(&at.place, message, hint);
         }
-        let heals = matches!(
-            parts.mechanism,
-            Mechanism::Rate { .. } | Mechanism::Concurrency { .. } | Mechanism::Permits { .. }
-        );
+        let heals = matches!(parts.mechanism, Mechanism::Rate { .. });
         if let Some(at) = &file.announces_retry
             && at.value
             && !heals
@@ -460,7 +527,7 @@ impl Resolver<'_> {
                     "a `{}` has nothing to announce: time alone does not heal it",
                     parts.mechanism.name()
                 ),
-                "only `rate`, `concurrency` and `permits` may announce `retry-after`",
+                "only a `rate` may announce `retry-after`",
             );
         }
         if let Some(at) = &file.status {

@@ -1,30 +1,30 @@
 //! What limits can ask about a call or a request: the account, the endpoint, its models, and who calls.
 
+use super::Model;
+use super::policy::Account;
 use crate::profile::{Attr, Subject};
-use crate::scenario::Model;
-use crate::scenario::policy::Account;
 
 /// The models, and which of them the vendor has published by now.
 #[derive(Clone, Debug)]
-pub(super) struct Catalog<'s> {
+pub(crate) struct Catalog<'s> {
     models: &'s [Model],
     published: Vec<bool>,
 }
 
 impl<'s> Catalog<'s> {
     /// As it is when the run starts.
-    pub(super) fn new(models: &'s [Model]) -> Self {
+    pub(crate) fn new(models: &'s [Model]) -> Self {
         Catalog { models, published: models.iter().map(|model| model.listing.published).collect() }
     }
 
     /// A model is there from now on; whether it was not before.
-    pub(super) fn publish(&mut self, model: usize) -> bool {
+    pub(crate) fn publish(&mut self, model: usize) -> bool {
         !std::mem::replace(&mut self.published[model], true)
     }
 
     /// Place of a model among the published stable versions of its family, 1 for the newest; `None` when it is not one
     /// of them. What nobody calls unstable is stable. O(models).
-    pub(super) fn rank(&self, model: usize) -> Option<u64> {
+    pub(crate) fn rank(&self, model: usize) -> Option<u64> {
         let (family, version) = self.stable_version(model)?;
         let newer = (0..self.models.len()).filter_map(|other| self.stable_version(other));
         Some(1 + newer.filter(|(of, number)| *of == family && *number > version).count() as u64)
@@ -39,7 +39,7 @@ impl<'s> Catalog<'s> {
     }
 
     /// States all that is known of some models together: a rule that bans one of them bans them all.
-    pub(super) fn describe(&self, models: &[usize], subject: &mut Subject) {
+    pub(crate) fn describe(&self, models: &[usize], subject: &mut Subject) {
         let traits = |model: usize| &self.models[model].listing.traits;
         for attr in [Attr::ModelKind, Attr::ModelProvider, Attr::ModelProvenance, Attr::ModelStable] {
             let words: Vec<_> =
@@ -73,7 +73,7 @@ impl<'s> Catalog<'s> {
 
 /// A call or a request: what is known of its account, its endpoint's configuration and its models, then what it states
 /// itself, which wins. A token that nobody says anything about is valid.
-pub(super) fn subject(
+pub(crate) fn subject(
     catalog: &Catalog,
     account: Option<&Account>,
     endpoint: Option<&Subject>,

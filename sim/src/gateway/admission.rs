@@ -363,7 +363,7 @@ impl Admission {
         }
     }
 
-    /// What the limits without a meter saw: those of [`Class::concerned`], by limit.
+    /// What the limits without a meter saw, class by class.
     pub fn seen(&self) -> impl Iterator<Item = (usize, Usage)> + '_ {
         self.classes.iter().zip(&self.counts).flat_map(|(class, count)| {
             let usage = Usage { offered: count.offered, admitted: count.admitted, ..Usage::default() };

@@ -272,7 +272,7 @@ pub(crate) mod tests {
             "1 of 2 limits in force met nothing in this run\n",
             "rate (20/s) binds first: it refused for the first time at 1.5s\n",
             "create-endpoint",
-            "10 rate",
+            "rate (10)",
             "VIOLATED: a & b: refused: expected 10, found 12 in replication 3\n",
             "note: `rate` counts by token\n",
         ] {

@@ -84,7 +84,7 @@ impl Summary {
         let head = ["operation", "what", "calls", "let in", "refused", "refused by"];
         let mut table = Table::new("Control plane (whole runs, all replications)", &head);
         for row in &self.operations {
-            let reasons = row.refusals.iter().map(|(reason, times)| format!("{} {reason}", count(*times)));
+            let reasons = row.refusals.iter().map(|(reason, times)| format!("{reason} ({})", count(*times)));
             table.push([
                 row.name.clone(),
                 row.verb.clone(),

@@ -170,12 +170,10 @@ pub(super) fn changes(
                 "count it by a fixed window, or by a sliding log within `max_log`",
             );
         }
-        let (before, after) = (limit.value_text(), set_to(limit, value).value_text());
+        let after = set_to(limit, value).value_text();
+        let does = if operation.verb.is_vendors() { "sets" } else { "asks to set" };
         let at = operation.first + operation.ready_after - Time::ZERO;
-        cx.notes.push(format!(
-            "limit `{name}` is changed during the run by operation `{}`: {before}, then {after} at {at}",
-            operation.name
-        ));
+        cx.notes.push(format!("operation `{}` {does} limit `{name}` to {after} at {at}", operation.name));
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) fn check(file: &ScenarioFile, profile: &Loaded, cx: &mut Context<'_>)
                 let message = format!("no limit of the profile `{id}` has `{shown}` as `{name}`");
                 cx.errors.refuse_with(&at.place, message, hint);
             }
+            // A role that no limit asks for is any other role.
+            None if attr == Attr::Role => {}
             None if !noted.contains(&(attr, word)) => {
                 noted.push((attr, word));
                 cx.notes.push(format!("no limit of the profile has `{word}` as `{name}`"));

@@ -52,9 +52,14 @@ pub struct Simulation<'s, F, S> {
 const WAIT: u32 = 0;
 const PATIENCE: u32 = 1;
 
-fn deadline(table: &Table, id: SlotId, at: Time) -> Event {
+/// The timer of the execution limit of a request that is scheduled for the first time, when it has one.
+#[inline]
+fn deadline(admission: &Admission, table: &Table, id: SlotId, now: Time) -> Option<Event> {
+    let slot = &table[id];
+    let (most, _) = admission.class(slot.class).deadline?;
     let head = table.head(id);
-    Event::new(at, Class::Deadline, head.workload.into(), head.index as u32, id, table[id].generation)
+    let at = now.saturating_add(most);
+    Some(Event::new(at, Class::Deadline, head.workload.into(), head.index as u32, id, slot.generation))
 }
 
 impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
@@ -383,7 +388,8 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
                 self.ends.set(station as usize, end);
             }
             while let Some(id) = self.started.pop() {
-                self.set_deadline(id);
+                let timer = deadline(&self.admission, &self.table, id, self.now);
+                timer.into_iter().for_each(|event| self.events.push(event));
             }
             self.refresh(station as usize);
         }
@@ -436,11 +442,8 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         let Worker::Slots(worker) = &mut self.stations[station].worker else { return };
         while let Some(Started { id, end, counter }) = worker.start(&mut self.table, self.now, observer) {
             let epoch = self.table[id].generation;
-            // (Borrowed from the worker, so not through `set_deadline`.)
-            if let Some((most, _)) = self.admission.class(self.table[id].class).deadline {
-                let event = deadline(&self.table, id, self.now.saturating_add(most));
-                self.events.push(event);
-            }
+            let timer = deadline(&self.admission, &self.table, id, self.now);
+            timer.into_iter().for_each(|event| self.events.push(event));
             self.events.push(Event::new(end, Class::ServiceEnd, station as u32, counter, id, epoch));
         }
     }
@@ -495,15 +498,6 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             return;
         }
         self.withdraw(id, Outcome::TimedOut, None, observer);
-    }
-
-    /// Sets the timer of the execution limit of a request that has just been scheduled for the first time.
-    #[inline]
-    fn set_deadline(&mut self, id: SlotId) {
-        if let Some((most, _)) = self.admission.class(self.table[id].class).deadline {
-            let event = deadline(&self.table, id, self.now.saturating_add(most));
-            self.events.push(event);
-        }
     }
 
     /// An execution that is not complete when its limit is reached is cancelled: its permit is free at once, what a

@@ -65,7 +65,11 @@ fn heading(loaded: &Loaded) -> String {
     let profile = &loaded.profile;
     let preview = if profile.preview { ", preview" } else { "" };
     let as_of = if profile.as_of.starts_with("undated") { "" } else { "as of " };
-    format!("{} ({}, {as_of}{}{preview})", profile.title, profile.id, profile.as_of)
+    let account = match profile.account_word.as_str() {
+        "account" => String::new(),
+        word => format!("; an account is a {word}"),
+    };
+    format!("{} ({}, {as_of}{}{preview}{account})", profile.title, profile.id, profile.as_of)
 }
 
 fn print(text: &str) -> Result<()> {

@@ -55,8 +55,10 @@ fn scenario(replicas: u16, route: Route) -> Scenario {
             outstanding: None,
             queue: Queue { most: None, wait: None, order: QueueOrder::Fifo },
             permits: None,
+            fleet: PoolFleet::fixed(replicas),
+            view_age: Span::ZERO,
         }],
-        tiers: vec![Tier { name: "tier".into(), priority: 0, pools: vec![0] }],
+        tiers: vec![Tier { name: "tier".into(), priority: 0, pools: vec![0], choice: None }],
         workloads: vec![Workload {
             name: "chat".into(),
             tier: 0,
@@ -74,9 +76,11 @@ fn scenario(replicas: u16, route: Route) -> Scenario {
             network: Span::ZERO,
             objectives: Objectives::default(),
             sender: Default::default(),
+            client: Default::default(),
         }],
         properties: Vec::new(),
         policy: Default::default(),
+        fleet: Default::default(),
         caveats: Vec::new(),
         hash: String::new(),
     }

@@ -4,8 +4,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use std::hint::black_box;
 use tidegate_sim::dist::Dist;
 use tidegate_sim::scenario::{
-    Arrivals, End, Engine, Lengths, MmppState, Model, Objectives, Pool, Queue, QueueOrder, RateCurve,
-    Replications, Route, Scenario, Sessions, SlotsEngine, Tier, Workload,
+    Arrivals, End, Engine, Lengths, MmppState, Model, Objectives, Pool, PoolFleet, Queue, QueueOrder,
+    RateCurve, Replications, Route, Scenario, Sessions, SlotsEngine, Tier, Workload,
 };
 use tidegate_sim::time::{Span, Time};
 use tidegate_sim::workload::{Source, arrival_hash};
@@ -34,6 +34,7 @@ fn scenario(arrivals: Arrivals, sessions: Option<Sessions>) -> Scenario {
         network: Span::ZERO,
         objectives: Objectives::default(),
         sender: Default::default(),
+        client: Default::default(),
     };
     Scenario {
         name: "bench".to_owned(),
@@ -56,11 +57,14 @@ fn scenario(arrivals: Arrivals, sessions: Option<Sessions>) -> Scenario {
             outstanding: None,
             queue: Queue { most: None, wait: None, order: QueueOrder::Fifo },
             permits: None,
+            fleet: PoolFleet::fixed(1),
+            view_age: Span::ZERO,
         }],
-        tiers: vec![Tier { name: "t".to_owned(), priority: 0, pools: vec![0] }],
+        tiers: vec![Tier { name: "t".to_owned(), priority: 0, pools: vec![0], choice: None }],
         workloads: vec![workload],
         properties: Vec::new(),
         policy: Default::default(),
+        fleet: Default::default(),
         caveats: Vec::new(),
         hash: String::new(),
     }

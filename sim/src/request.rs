@@ -106,11 +106,20 @@ pub enum Outcome {
     Running = 5,
     /// Cancelled by the service at its execution limit (see [`Refusal::reason`]).
     Failed = 6,
+    /// Was on a replica that failed, and nothing took its place.
+    Lost = 7,
+    /// Another attempt of the same request was faster.
+    Cancelled = 8,
+    /// Its KV cache was on the way from one pool to another when the run was cut.
+    InTransfer = 9,
+    /// No attempt of it was in flight when the run was cut: its client was waiting to try again. Only of requests,
+    /// never of attempts.
+    BackingOff = 10,
 }
 
 impl Outcome {
     /// All outcomes, in order of their number.
-    pub const ALL: [Outcome; 7] = [
+    pub const ALL: [Outcome; 11] = [
         Outcome::Completed,
         Outcome::Refused,
         Outcome::TimedOut,
@@ -118,6 +127,10 @@ impl Outcome {
         Outcome::Queued,
         Outcome::Running,
         Outcome::Failed,
+        Outcome::Lost,
+        Outcome::Cancelled,
+        Outcome::InTransfer,
+        Outcome::BackingOff,
     ];
 
     /// The name used in files and tables.
@@ -130,6 +143,10 @@ impl Outcome {
             Outcome::Queued => "queued",
             Outcome::Running => "running",
             Outcome::Failed => "failed",
+            Outcome::Lost => "lost",
+            Outcome::Cancelled => "cancelled",
+            Outcome::InTransfer => "in-transfer",
+            Outcome::BackingOff => "backing-off",
         }
     }
 }
@@ -212,11 +229,53 @@ pub struct Finished {
     pub preempted: Span,
     /// The part of `preempted` that fell before the first token.
     pub preempted_before_first: Span,
+    /// From its first token to its joining a batch of the pool that decodes, where another pool processes prompts.
+    pub transfer: Span,
+    /// Which attempt of its client it was, from 0; hedges count.
+    pub attempt: u16,
+}
+
+/// A request that is over for its client, whatever attempts it took: of workloads whose clients try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The attempt that decided it. For [`Outcome::BackingOff`] the last one there was.
+    pub last: Finished,
+    /// How it ended; that of `last`, but for [`Outcome::BackingOff`].
+    pub outcome: Outcome,
+    /// When its first attempt reached the gateway.
+    pub arrived: Time,
+    /// When it was over, at the gateway.
+    pub ended: Time,
+    /// Attempts that reached the gateway, at least 1.
+    pub attempts: u32,
+    /// Those of them that were hedges.
+    pub hedges: u32,
+    /// Output tokens of attempts that its client had no use for.
+    pub wasted_tokens: u64,
+}
+
+impl Settled {
+    /// From the first attempt's arrival to the end.
+    pub fn e2e(&self) -> Span {
+        self.ended - self.arrived
+    }
+
+    /// From the first attempt's arrival to the first token of the last attempt.
+    pub fn ttft(&self) -> Option<Span> {
+        self.last.first_token.map(|at| at - self.arrived)
+    }
+
+    /// Where the time went: that of the last attempt, and everything before it. Sums exactly to [`Settled::e2e`].
+    pub fn budget(&self) -> Budget {
+        Budget { earlier_attempts: self.e2e() - self.last.budget().total(), ..self.last.budget() }
+    }
 }
 
 /// Where the time of a request went. The parts sum exactly to the end-to-end latency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
+    /// Earlier attempts, and the pauses of the client between them.
+    pub earlier_attempts: Span,
     /// Added by the service before the queue.
     pub overhead: Span,
     /// Waiting in the gateway's queue.
@@ -225,16 +284,25 @@ pub struct Budget {
     pub engine_queue: Span,
     /// From its first step to its first token, preemption excluded.
     pub prefill: Span,
-    /// From its first token to its end, preemption excluded.
+    /// Its KV cache on the way to the pool that decodes, and waiting there.
+    pub transfer: Span,
+    /// From its first token (or from joining the batch that decodes it) to its end, preemption excluded.
     pub decode: Span,
-    /// Lost to preemption.
+    /// Lost to preemption, or to the failure of a replica.
     pub preemption: Span,
 }
 
 impl Budget {
     /// The sum of the parts: the end-to-end latency.
     pub fn total(&self) -> Span {
-        self.overhead + self.gateway_queue + self.engine_queue + self.prefill + self.decode + self.preemption
+        self.earlier_attempts
+            + self.overhead
+            + self.gateway_queue
+            + self.engine_queue
+            + self.prefill
+            + self.transfer
+            + self.decode
+            + self.preemption
     }
 }
 
@@ -256,6 +324,7 @@ impl Finished {
         let ready = self.ready.min(self.ended);
         let overhead = ready - self.arrived;
         let Some(dispatched) = self.dispatched else {
+            // It may have been on a replica that failed before its first step.
             return Budget { overhead, gateway_queue: self.ended - ready, ..Budget::default() };
         };
         let gateway_queue = dispatched - ready;
@@ -265,11 +334,13 @@ impl Finished {
         };
         let first = until(self.first_token);
         Budget {
+            earlier_attempts: Span::ZERO,
             overhead,
             gateway_queue,
             engine_queue,
             prefill: first - scheduled - self.preempted_before_first,
-            decode: self.ended - first - (self.preempted - self.preempted_before_first),
+            transfer: self.transfer,
+            decode: self.ended - first - (self.preempted - self.preempted_before_first) - self.transfer,
             preemption: self.preempted,
         }
     }

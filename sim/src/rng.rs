@@ -39,6 +39,14 @@ pub enum Purpose {
     Body = 13,
     /// What an endpoint adds to each request.
     Overhead = 14,
+    /// Pauses of clients before they try again.
+    Backoff = 15,
+    /// Failures and repairs.
+    Failure = 16,
+    /// How long replicas take to start.
+    Start = 17,
+    /// Which of several pools a request is given to.
+    Choice = 18,
 }
 
 /// The stream for `purpose` of `source`, `index`-th sub-stream (a session, a replication; 0 when there is one).

@@ -27,6 +27,8 @@ pub enum Place {
     Overhead,
     /// In the gateway's queue.
     Gateway,
+    /// Its KV cache is on the way to the pool that decodes it.
+    Transfer,
     /// Waiting on a replica.
     Waiting,
     /// Part of a replica's batch, prompt not finished.
@@ -50,6 +52,16 @@ pub struct Slot {
     pub class: u16,
     /// Whether it was let in, so that it holds what admission took for it.
     pub holds: bool,
+    /// Whether it is on a replica, and has its permit.
+    pub permit: bool,
+    /// Whether its KV cache was computed elsewhere and comes with it.
+    pub carried: bool,
+    /// Whether its client has gone, and the gateway does not know.
+    pub orphan: bool,
+    /// Which attempt of its client it is, from 0.
+    pub attempt: u16,
+    /// The request that it is an attempt of, by the hub's own number; [`NONE`] when it is the only one.
+    pub request: u32,
     /// Its replica, once dispatched.
     pub replica: ReplicaId,
     /// Times this slot was used; lets timers recognise that their request is gone.
@@ -96,6 +108,10 @@ pub struct Slot {
     pub preempted_before_first: Span,
     /// Service time, on a `slots` pool.
     pub service: Span,
+    /// When its KV cache left for the pool that decodes; [`NEVER`] before and after.
+    pub left_at: Time,
+    /// Time from its first token to its joining the batch that decodes it.
+    pub transfer: Span,
 }
 
 /// All requests in flight.
@@ -138,6 +154,11 @@ impl Table {
             pool,
             class: 0,
             holds: false,
+            permit: false,
+            carried: false,
+            orphan: false,
+            attempt: 0,
+            request: NONE,
             replica: 0,
             generation: 0,
             next: NONE,
@@ -162,6 +183,8 @@ impl Table {
             preempted: Span::ZERO,
             preempted_before_first: Span::ZERO,
             service: Span::ZERO,
+            left_at: NEVER,
+            transfer: Span::ZERO,
         };
         if let Some(id) = self.free.pop() {
             let generation = self.slots[id as usize].generation;
@@ -226,6 +249,10 @@ impl Table {
                 before_first += now - slot.preempted_at;
             }
         }
+        let mut transfer = slot.transfer;
+        if slot.left_at != NEVER {
+            transfer += now - slot.left_at;
+        }
         Finished {
             outcome,
             refusal,
@@ -246,6 +273,8 @@ impl Table {
             ended: now,
             preempted,
             preempted_before_first: before_first,
+            transfer,
+            attempt: slot.attempt,
         }
     }
 }

@@ -254,6 +254,8 @@ fn one_server(limit: Limit) -> Scenario {
         outstanding: None,
         queue: Queue { most: None, wait: None, order: QueueOrder::Fifo },
         permits: None,
+        fleet: PoolFleet::fixed(1),
+        view_age: Span::ZERO,
     };
     let mut sender = workload("calls", 0, 0);
     sender.sender.candidates = vec![(0, 0)];

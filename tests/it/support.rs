@@ -80,6 +80,8 @@ pub fn llm_pool(name: &str, replicas: u16, route: Route, engine: LlmEngine) -> P
         outstanding: None,
         queue: Queue { most: None, wait: None, order: QueueOrder::Fifo },
         permits: None,
+        fleet: PoolFleet::fixed(replicas),
+        view_age: Span::ZERO,
     }
 }
 
@@ -124,6 +126,7 @@ pub fn workload(name: &str, pool: u16, tier: usize) -> Workload {
         network: Span::ZERO,
         objectives: Objectives::default(),
         sender: Default::default(),
+        client: Default::default(),
     }
 }
 
@@ -133,6 +136,7 @@ pub fn scenario(horizon: Span, pools: Vec<Pool>, workloads: Vec<Workload>) -> Sc
             name: format!("tier-{tier}"),
             priority: tier as u8,
             pools: (0..pools.len() as u16).collect(),
+            choice: None,
         })
         .collect();
     Scenario {
@@ -151,6 +155,7 @@ pub fn scenario(horizon: Span, pools: Vec<Pool>, workloads: Vec<Workload>) -> Sc
         workloads,
         properties: Vec::new(),
         policy: Default::default(),
+        fleet: Default::default(),
         caveats: Vec::new(),
         hash: String::new(),
     }

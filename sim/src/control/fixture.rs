@@ -147,6 +147,7 @@ pub(super) fn scenario(
             tokens: vec!["t".into()],
             users: vec!["u".into()],
         },
+        fleet: Default::default(),
         caveats: Vec::new(),
         hash: String::new(),
     }
@@ -168,6 +169,7 @@ pub(super) fn workload() -> Workload {
         network: Span::ZERO,
         objectives: Objectives::default(),
         sender: Sender::default(),
+        client: Default::default(),
     }
 }
 

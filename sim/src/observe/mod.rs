@@ -17,7 +17,7 @@ pub mod timeline;
 pub use line::StepLine;
 
 use crate::limits::Usage;
-use crate::request::{Finished, PoolId, Refusal, ReplicaId, RequestHead, WorkloadId};
+use crate::request::{Finished, PoolId, Refusal, ReplicaId, RequestHead, Settled, WorkloadId};
 use crate::time::{Span, Time};
 
 /// Steps of one replica, back to back, with a constant batch.
@@ -95,6 +95,61 @@ pub struct PoolSample {
     pub slots_total: u64,
 }
 
+/// How many replicas a pool has now, and why that changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScaleChange {
+    /// Replicas that serve.
+    pub ready: u16,
+    /// Replicas that are starting.
+    pub starting: u16,
+    /// Replicas that finish what they hold and then stop.
+    pub draining: u16,
+    /// Replicas that failed and are not back.
+    pub down: u16,
+    /// Replicas that the autoscaler wants; the fixed number without one.
+    pub wanted: u16,
+    /// What happened.
+    pub cause: ScaleCause,
+}
+
+/// Why the number of replicas changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScaleCause {
+    /// The run starts.
+    Start,
+    /// The autoscaler wants another number.
+    Decision,
+    /// A request came and nothing could serve it.
+    Activation,
+    /// A replica that was starting serves.
+    Ready,
+    /// A replica that was draining is empty and gone.
+    Drained,
+    /// A replica failed.
+    Failure,
+    /// What had failed is back.
+    Repair,
+    /// Its GPUs were given to another pool.
+    Yielded,
+}
+
+/// Something failed or came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FaultFact {
+    /// The pool it concerns, when it is about one replica.
+    pub pool: PoolId,
+    /// The replica.
+    pub replica: ReplicaId,
+    /// Whether it is back (or as fast as before).
+    pub over: bool,
+    /// Thousandths of their time that steps take; 0 when the replica is down.
+    pub slow: u32,
+    /// Requests that were on it and are lost.
+    pub lost: u32,
+    /// Requests that were on it and go elsewhere.
+    pub moved: u32,
+}
+
 /// A sink for what happens in a run.
 #[allow(unused_variables)]
 pub trait Observer {
@@ -116,8 +171,16 @@ pub trait Observer {
     fn gaps(&mut self, run: &GapRun) {}
     /// A replica worked.
     fn worked(&mut self, run: &StepRun) {}
-    /// A request is over. Called exactly once for every request that was offered.
+    /// A request is over. Called exactly once for every request that was offered; where clients try again, for every
+    /// attempt.
     fn finished(&mut self, done: &Finished) {}
+    /// A request is over for its client. Called only for workloads whose clients may try again or do not hang up,
+    /// exactly once for each of their requests, after `finished` of its last attempt.
+    fn settled(&mut self, settled: &Settled) {}
+    /// The number of replicas of a pool changed: `ready` serve, `starting` will. Told for every pool at the start.
+    fn scaled(&mut self, now: Time, pool: PoolId, change: &ScaleChange) {}
+    /// A replica, node or zone failed, slowed down or came back.
+    fn failed(&mut self, now: Time, fault: &FaultFact) {}
     /// The state of `pool` at the end of a timeline bin (or at the end of the run).
     fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {}
 }
@@ -169,6 +232,18 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.0.finished(done);
         self.1.finished(done);
     }
+    fn settled(&mut self, settled: &Settled) {
+        self.0.settled(settled);
+        self.1.settled(settled);
+    }
+    fn scaled(&mut self, now: Time, pool: PoolId, change: &ScaleChange) {
+        self.0.scaled(now, pool, change);
+        self.1.scaled(now, pool, change);
+    }
+    fn failed(&mut self, now: Time, fault: &FaultFact) {
+        self.0.failed(now, fault);
+        self.1.failed(now, fault);
+    }
     fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {
         self.0.sampled(now, pool, sample);
         self.1.sampled(now, pool, sample);
@@ -205,6 +280,15 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     }
     fn finished(&mut self, done: &Finished) {
         (**self).finished(done);
+    }
+    fn settled(&mut self, settled: &Settled) {
+        (**self).settled(settled);
+    }
+    fn scaled(&mut self, now: Time, pool: PoolId, change: &ScaleChange) {
+        (**self).scaled(now, pool, change);
+    }
+    fn failed(&mut self, now: Time, fault: &FaultFact) {
+        (**self).failed(now, fault);
     }
     fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {
         (**self).sampled(now, pool, sample);

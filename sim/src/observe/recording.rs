@@ -126,6 +126,8 @@ pub struct TenantRecord {
 /// Sums of latency budgets, nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BudgetSums {
+    /// Earlier attempts of the same request, and the pauses between them.
+    pub earlier_attempts: u128,
     /// Added by the service before the queue.
     pub overhead: u128,
     /// Waiting in the gateway's queue.
@@ -134,20 +136,39 @@ pub struct BudgetSums {
     pub engine_queue: u128,
     /// From the first step to the first token, preemption excluded.
     pub prefill: u128,
-    /// From the first token to the end, preemption excluded.
+    /// The KV cache on the way to the pool that decodes, and waiting there.
+    pub transfer: u128,
+    /// From the first token (or from joining the batch that decodes) to the end, preemption excluded.
     pub decode: u128,
-    /// Lost to preemption.
+    /// Lost to preemption, or to the failure of a replica.
     pub preemption: u128,
 }
 
 impl BudgetSums {
     /// Names of the parts, in the order of [`BudgetSums::parts`].
-    pub const NAMES: [&'static str; 6] =
-        ["overhead", "gateway-queue", "engine-queue", "prefill", "decode", "preemption"];
+    pub const NAMES: [&'static str; 8] = [
+        "earlier-attempts",
+        "overhead",
+        "gateway-queue",
+        "engine-queue",
+        "prefill",
+        "transfer",
+        "decode",
+        "preemption",
+    ];
 
     /// The parts, in the order a request meets them.
-    pub fn parts(&self) -> [u128; 6] {
-        [self.overhead, self.gateway_queue, self.engine_queue, self.prefill, self.decode, self.preemption]
+    pub fn parts(&self) -> [u128; 8] {
+        [
+            self.earlier_attempts,
+            self.overhead,
+            self.gateway_queue,
+            self.engine_queue,
+            self.prefill,
+            self.transfer,
+            self.decode,
+            self.preemption,
+        ]
     }
 
     /// Sum of the parts: the sum of the end-to-end latencies.
@@ -156,20 +177,24 @@ impl BudgetSums {
     }
 
     pub(crate) fn add(&mut self, budget: &Budget) {
+        self.earlier_attempts += u128::from(budget.earlier_attempts.as_nanos());
         self.overhead += u128::from(budget.overhead.as_nanos());
         self.gateway_queue += u128::from(budget.gateway_queue.as_nanos());
         self.engine_queue += u128::from(budget.engine_queue.as_nanos());
         self.prefill += u128::from(budget.prefill.as_nanos());
+        self.transfer += u128::from(budget.transfer.as_nanos());
         self.decode += u128::from(budget.decode.as_nanos());
         self.preemption += u128::from(budget.preemption.as_nanos());
     }
 
     /// Adds another sum.
     pub fn merge(&mut self, other: &BudgetSums) {
+        self.earlier_attempts += other.earlier_attempts;
         self.overhead += other.overhead;
         self.gateway_queue += other.gateway_queue;
         self.engine_queue += other.engine_queue;
         self.prefill += other.prefill;
+        self.transfer += other.transfer;
         self.decode += other.decode;
         self.preemption += other.preemption;
     }

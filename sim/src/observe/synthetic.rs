@@ -9,8 +9,8 @@ use crate::request::{Finished, Outcome, Prefix, QUEUE_FULL, Refusal, RequestHead
 use crate::rng::{Purpose, Rng, stream};
 use crate::scenario::policy::Operation;
 use crate::scenario::{
-    Arrivals, End, Engine, Lengths, Measure, Metric, Model, Objectives, Pool, Property, Queue, QueueOrder,
-    Replications, Route, Scenario, SlotsEngine, Tier, Workload,
+    Arrivals, End, Engine, Lengths, Measure, Metric, Model, Objectives, Pool, PoolFleet, Property, Queue,
+    QueueOrder, Replications, Route, Scenario, SlotsEngine, Tier, Workload,
 };
 use crate::time::{Span, Time};
 use rand::RngExt as _;
@@ -55,6 +55,8 @@ pub(crate) fn scenario() -> Scenario {
         outstanding: None,
         queue: Queue { most: None, wait: None, order: QueueOrder::Fifo },
         permits: None,
+        fleet: PoolFleet::fixed(replicas),
+        view_age: Span::ZERO,
     };
     let workload = |name: &str, pool, tenants, ttft, network| Workload {
         name: name.to_owned(),
@@ -74,6 +76,7 @@ pub(crate) fn scenario() -> Scenario {
             e2e: None,
         },
         sender: Default::default(),
+        client: Default::default(),
     };
     Scenario {
         name: "synthetic".to_owned(),
@@ -93,7 +96,7 @@ pub(crate) fn scenario() -> Scenario {
             listing: Default::default(),
         }],
         pools: vec![pool("h100", 8), pool("l40s", 4)],
-        tiers: vec![Tier { name: "standard".to_owned(), priority: 0, pools: vec![0, 1] }],
+        tiers: vec![Tier { name: "standard".to_owned(), priority: 0, pools: vec![0, 1], choice: None }],
         workloads: vec![workload("chat", 0, 3, 1000, 12), workload("agents", 1, 1, 3000, 2)],
         properties: vec![Property {
             name: "chat answers fast".to_owned(),
@@ -102,6 +105,7 @@ pub(crate) fn scenario() -> Scenario {
             bound: crate::scenario::Bound::AtMost(1e9),
         }],
         policy: Default::default(),
+        fleet: Default::default(),
         caveats: vec!["pool `h100` uses an uncalibrated roofline".to_owned()],
         hash: "5d41402abc4b2a76b9719d911017c592".to_owned(),
     }
@@ -296,6 +300,8 @@ fn request(scenario: &Scenario, rng: &mut Rng, index: u64, grid: u64, facts: &mu
         ended: arrived,
         preempted: Span::ZERO,
         preempted_before_first: Span::ZERO,
+        transfer: Span::ZERO,
+        attempt: 0,
     };
     if rng.random::<f64>() < 0.01 {
         done.outcome = Outcome::Refused;

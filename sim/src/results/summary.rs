@@ -347,8 +347,9 @@ fn workload_summary(
     let built_in = built_in.map(|(reason, count)| ((*reason).to_owned(), *count));
     let mut refusals: BTreeMap<String, u64> = built_in.collect();
     refusals.extend(by_reason(&scenario.policy, &record.refusals));
-    // Most services add nothing, and then it is no part of anything.
-    let added = recording.workloads.iter().any(|workload| workload.budget.overhead > 0);
+    // Parts that nobody has are no part of anything.
+    let rare = ["earlier-attempts", "overhead", "transfer"];
+    let had = |part: usize| recording.workloads.iter().any(|workload| workload.budget.parts()[part] > 0);
     let objectives = [
         (Metric::Ttft, workload.objectives.ttft),
         (Metric::Tpot, workload.objectives.tpot),
@@ -372,7 +373,7 @@ fn workload_summary(
         network_ns: workload.network.as_nanos(),
         figures,
         budget: budget
-            .filter(|(part, _)| added || BudgetSums::NAMES[*part] != "overhead")
+            .filter(|(part, _)| !rare.contains(&BudgetSums::NAMES[*part]) || had(*part))
             .map(|(part, sum_ns)| BudgetRow {
                 part: BudgetSums::NAMES[part].to_owned(),
                 sum_ns,

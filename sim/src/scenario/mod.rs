@@ -5,11 +5,13 @@
 
 mod address;
 pub(crate) mod catalog;
+pub mod client;
 mod decode;
 mod diagnostic;
 mod dist_file;
 mod document;
 mod file;
+pub mod fleet;
 mod leaf;
 mod load;
 mod overrides;
@@ -24,7 +26,9 @@ mod resolve;
 mod units;
 mod variants;
 
+pub use client::Client;
 pub use diagnostic::{Diagnostic, Diagnostics, SourceText};
+pub use fleet::{Fleet, PoolFleet};
 pub use load::{Checked, Overrides, check, check_str, load, load_str, schema, variant_names};
 pub use policy::Policy;
 
@@ -69,6 +73,8 @@ pub struct Scenario {
     pub properties: Vec<Property>,
     /// Limits, accounts, endpoints, operations and exact expectations.
     pub policy: Policy,
+    /// Machines, zones, links, faults.
+    pub fleet: Fleet,
     /// Notes that every report must carry ("pool `chat` uses an uncalibrated roofline").
     pub caveats: Vec<String>,
     /// BLAKE3 over the effective values, overrides included, and the contents of the files it names (hex).
@@ -158,7 +164,7 @@ pub struct Pool {
     pub name: String,
     /// Index of the model it serves.
     pub model: usize,
-    /// Replicas, at least 1.
+    /// Most replicas there can be, at least 1; all of them at all times, unless `fleet` says otherwise.
     pub replicas: u16,
     /// GPUs a replica uses (0 when the pool names no GPU).
     pub gpus_per_replica: u32,
@@ -172,6 +178,11 @@ pub struct Pool {
     pub queue: Queue,
     /// Provisioned concurrency: most requests on all replicas together; the rest waits in the queue.
     pub permits: Option<Permits>,
+    /// How its replicas come and go.
+    pub fleet: PoolFleet,
+    /// How old the loads are that the router sees, at most: it looks at all replicas once in this time. Zero: it
+    /// always knows.
+    pub view_age: Span,
 }
 
 /// Provisioned concurrency of a pool.
@@ -293,6 +304,47 @@ pub struct Tier {
     pub priority: u8,
     /// Pools it may use.
     pub pools: Vec<PoolId>,
+    /// How a request is given to one of several pools; `None`: its workload has one pool only.
+    pub choice: Option<Choice>,
+}
+
+/// How a request is given to one of the pools of its workload ([`policy::Sender::candidates`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Which pool is tried first.
+    pub prefer: Prefer,
+    /// Shares of the pools, thousandths, in the order of [`Tier::pools`]; for [`Prefer::Weighted`] only.
+    pub weights: Vec<u32>,
+    /// How many of [`Tier::pools`], from the end, are tried only when no other takes the request.
+    pub fallbacks: usize,
+    /// When the next pool is tried.
+    pub next: Next,
+}
+
+/// Which pool is tried first; ties go to the order of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefer {
+    /// In the order of the file.
+    Order,
+    /// At random, by weight; then the others in the order of the file.
+    Weighted,
+    /// The lowest price of a GPU hour for each replica.
+    Cheapest,
+    /// The lowest estimate of the time to an answer: the mean of the latest answers, times what waits.
+    Fastest,
+    /// The fewest requests for each ready replica.
+    LeastLoaded,
+}
+
+/// When the next pool is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Next {
+    /// The pool has no replica that the router believes in.
+    Down,
+    /// Or a limit or its full queue refuses the request.
+    Refused,
+    /// Or the request would have to wait.
+    Busy,
 }
 
 /// A source of requests.
@@ -324,6 +376,8 @@ pub struct Workload {
     pub objectives: Objectives,
     /// Who sends its requests, and what limits can know of them.
     pub sender: policy::Sender,
+    /// What its clients do when an answer does not come.
+    pub client: Client,
 }
 
 /// When requests (or sessions) start.

@@ -4,8 +4,8 @@ use super::Source;
 use crate::dist::Dist;
 use crate::request::{Arrival, WorkloadId};
 use crate::scenario::{
-    Arrivals, End, Engine, Lengths, Model, Objectives, Pool, Queue, QueueOrder, Replications, Route,
-    Scenario, SlotsEngine, Tier, Workload,
+    Arrivals, End, Engine, Lengths, Model, Objectives, Pool, PoolFleet, Queue, QueueOrder, Replications,
+    Route, Scenario, SlotsEngine, Tier, Workload,
 };
 use crate::time::Span;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,7 @@ pub(super) fn workload() -> Workload {
         network: Span::ZERO,
         objectives: Objectives::default(),
         sender: Default::default(),
+        client: Default::default(),
     }
 }
 
@@ -60,11 +61,14 @@ pub(super) fn scenario(mut workloads: Vec<Workload>) -> Scenario {
             outstanding: None,
             queue: Queue { most: None, wait: None, order: QueueOrder::Fifo },
             permits: None,
+            fleet: PoolFleet::fixed(1),
+            view_age: Span::ZERO,
         }],
-        tiers: vec![Tier { name: "t".to_owned(), priority: 0, pools: vec![0] }],
+        tiers: vec![Tier { name: "t".to_owned(), priority: 0, pools: vec![0], choice: None }],
         workloads,
         properties: Vec::new(),
         policy: Default::default(),
+        fleet: Default::default(),
         caveats: Vec::new(),
         hash: String::new(),
     }

@@ -44,9 +44,16 @@ fn queue(name: &str, station: Station, service: Dist, arrivals: Vec<Arrivals>, h
         outstanding: station.places.map(|_| station.servers),
         queue: Queue { most: station.places, wait: None, order: station.order },
         permits: None,
+        fleet: PoolFleet::fixed(station.replicas),
+        view_age: Span::ZERO,
     };
     let horizon = Span::from_secs_f64(horizon_s);
-    let tier = |index: usize| Tier { name: format!("tier-{index}"), priority: index as u8, pools: vec![0] };
+    let tier = |index: usize| Tier {
+        name: format!("tier-{index}"),
+        priority: index as u8,
+        pools: vec![0],
+        choice: None,
+    };
     let workload = |(tier, arrivals): (usize, Arrivals)| Workload {
         name: format!("class-{tier}"),
         tier,
@@ -68,6 +75,7 @@ fn queue(name: &str, station: Station, service: Dist, arrivals: Vec<Arrivals>, h
         network: Span::ZERO,
         objectives: Objectives::default(),
         sender: Default::default(),
+        client: Default::default(),
     };
     Scenario {
         name: name.into(),
@@ -86,6 +94,7 @@ fn queue(name: &str, station: Station, service: Dist, arrivals: Vec<Arrivals>, h
         workloads: arrivals.into_iter().enumerate().map(workload).collect(),
         properties: Vec::new(),
         policy: Default::default(),
+        fleet: Default::default(),
         caveats: Vec::new(),
         hash: String::new(),
     }

@@ -55,6 +55,8 @@ fn done(index: u64, arrived: u64, e2e: u64, outcome: Outcome, refusal: Option<Re
         ended: arrived + ms(e2e),
         preempted: Span::ZERO,
         preempted_before_first: Span::ZERO,
+        transfer: Span::ZERO,
+        attempt: 0,
     }
 }
 

@@ -203,6 +203,7 @@ pub(super) fn tier(name: &str, endpoint: Option<&Endpoint>, file: &EndpointFile)
         name: name.to_owned(),
         priority: file.priority.value.small() as u8,
         pools: endpoint.pools.clone(),
+        choice: None,
     })
 }
 

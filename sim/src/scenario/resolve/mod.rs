@@ -110,6 +110,7 @@ pub(super) fn resolve(
         workloads,
         properties,
         policy,
+        fleet: Default::default(),
         caveats: std::mem::take(&mut cx.caveats),
         hash: hash(file, loaded.as_ref(), cx.traces),
     };
@@ -268,6 +269,7 @@ fn tiers(file: &ScenarioFile, pools: &[Option<Pool>], cx: &mut Context<'_>) -> V
             name: name.clone(),
             priority: tier.priority.value.small() as u8,
             pools: pools.into_iter().map(|index| index as u16).collect(),
+            choice: None,
         }));
     }
     resolved

@@ -11,8 +11,9 @@ use crate::scenario::file::{
     BatchingFile, LinearFile, LlmPool, OrderWord, QueueFile, RouteWord, ScenarioFile, SlotsPool, StepTimeFile,
 };
 use crate::scenario::{
-    BatchPolicy, Batching, Engine, LlmEngine, Model, Pool, Queue, QueueOrder, Route, SlotsEngine,
+    BatchPolicy, Batching, Engine, LlmEngine, Model, Pool, PoolFleet, Queue, QueueOrder, Route, SlotsEngine,
 };
+use crate::time::Span;
 use std::sync::Arc;
 
 pub(super) fn llm(
@@ -67,6 +68,8 @@ pub(super) fn llm(
         outstanding: pool.outstanding.as_ref().map(|at| at.value.small()),
         queue: queue?,
         permits: None,
+        fleet: PoolFleet::fixed(pool.replicas.value.small() as u16),
+        view_age: Span::ZERO,
     })
 }
 
@@ -97,6 +100,8 @@ pub(super) fn slots(name: &str, pool: &SlotsPool, file: &ScenarioFile, errors: &
         outstanding: pool.outstanding.as_ref().map(|at| at.value.small()),
         queue: queue?,
         permits: None,
+        fleet: PoolFleet::fixed(pool.replicas.value.small() as u16),
+        view_age: Span::ZERO,
     })
 }
 

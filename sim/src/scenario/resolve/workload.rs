@@ -266,6 +266,7 @@ fn one(name: &str, workload: &WorkloadFile, site: &Site<'_>, cx: &mut Context<'_
         network: workload.network.value.0,
         objectives: objectives.unwrap_or_default(),
         sender: Default::default(),
+        client: Default::default(),
     })
 }
 

@@ -105,8 +105,8 @@ impl Gate {
         let limits = limits();
         let sender = Sender { candidates: vec![(0, 0)], ..Sender::default() };
         let class = Class::compile(&limits, &Subject::default(), &sender, &Caller::default(), 0);
-        let mut admission = Admission::new(1);
-        admission.classify(0, class);
+        let mut admission = Admission::new(&[1]);
+        admission.classify(0, 0, class);
         let mut gate = Gate { meters: meters(&limits), admission, number: 0, flying: Vec::new() };
         gate.run(2 * ADMISSIONS);
         gate

@@ -152,7 +152,7 @@ impl Outcome {
 }
 
 /// Names of the reasons for a refusal that do not come from a limit of the scenario, by their number.
-pub const BUILT_IN: [&str; 4] = ["queue-full", "context-length", "no-endpoint", "conflict"];
+pub const BUILT_IN: [&str; 5] = ["queue-full", "context-length", "no-endpoint", "conflict", "no-replica"];
 /// The gateway's queue was full.
 pub const QUEUE_FULL: u16 = 0;
 /// Prompt (plus `max_tokens`, when declared) does not fit the model's context.
@@ -162,6 +162,8 @@ pub const NO_ENDPOINT: u16 = 2;
 /// An operation that does not fit the state of what it is about: another change of the endpoint is under way, it is
 /// stopped (or runs) already, a limit is no lower than what it is to be raised to.
 pub const CONFLICT: u16 = 3;
+/// No pool that may serve it has a replica that the router believes in.
+pub const NO_REPLICA: u16 = 4;
 
 /// Why a request or an operation was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,12 +46,16 @@ pub struct Slot {
     pub place: Place,
     /// Its workload.
     pub workload: u16,
-    /// Its pool.
+    /// The pool it is in, or will be.
     pub pool: PoolId,
+    /// The pool that serves it: another than `pool` while that one processes its prompt for it.
+    pub home: PoolId,
     /// What admission asked of it.
     pub class: u16,
     /// Whether it was let in, so that it holds what admission took for it.
     pub holds: bool,
+    /// Whether it is in a pool: in its queue or on a replica.
+    pub entered: bool,
     /// Whether it is on a replica, and has its permit.
     pub permit: bool,
     /// Whether its KV cache was computed elsewhere and comes with it.
@@ -70,8 +74,10 @@ pub struct Slot {
     prev: SlotId,
     /// Prompt tokens.
     pub prompt: u32,
-    /// Tokens to produce, at least 1.
+    /// Tokens to produce, at least 1; where it is now.
     pub output: u32,
+    /// Tokens to produce in all.
+    pub whole: u32,
     /// Tokens produced; for a decoding slot of the fast engine, when it joined.
     pub generated: u32,
     /// Tokens the running (or next) prefill must process: the prompt, and what a preemption threw away.
@@ -152,8 +158,10 @@ impl Table {
             place: Place::Gateway,
             workload: head.workload,
             pool,
+            home: pool,
             class: 0,
             holds: false,
+            entered: false,
             permit: false,
             carried: false,
             orphan: false,
@@ -165,6 +173,7 @@ impl Table {
             prev: NONE,
             prompt: head.prompt_tokens,
             output: 1,
+            whole: 1,
             generated: 0,
             target: head.prompt_tokens,
             computed: 0,
@@ -257,11 +266,11 @@ impl Table {
             outcome,
             refusal,
             head: *self.head(id),
-            output_tokens: slot.output,
+            output_tokens: slot.whole,
             generated: slot.generated,
             cached_tokens: slot.cached,
             preemptions: slot.preemptions,
-            pool: slot.pool,
+            pool: slot.home,
             replica: happened(slot.dispatched).map(|_| slot.replica),
             sent: slot.arrived - network / 2,
             arrived: slot.arrived,

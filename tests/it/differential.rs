@@ -49,7 +49,7 @@ fn law(kind: Kind, quantum: Span, bounds: LawBounds) -> Arc<StepLaw> {
     }
 }
 
-fn engine() -> impl Strategy<Value = LlmEngine> {
+pub(crate) fn engine() -> impl Strategy<Value = LlmEngine> {
     let policy = prop_oneof![
         3 => Just(BatchPolicy::Chunked),
         2 => Just(BatchPolicy::Whole),
@@ -148,15 +148,15 @@ fn policy(rules: &Rules) -> Policy {
 }
 
 #[derive(Clone, Debug)]
-struct Ask {
-    gap_ms: u64,
-    prompt: u32,
-    output: u32,
-    patience_ms: Option<u64>,
-    identity: u8,
+pub(crate) struct Ask {
+    pub(crate) gap_ms: u64,
+    pub(crate) prompt: u32,
+    pub(crate) output: u32,
+    pub(crate) patience_ms: Option<u64>,
+    pub(crate) identity: u8,
 }
 
-fn ask() -> impl Strategy<Value = Ask> {
+pub(crate) fn ask() -> impl Strategy<Value = Ask> {
     // A coarse grid, and often no gap at all, so that arrivals tie with each other and with step ends.
     let gap = prop_oneof![2 => Just(0u64), 3 => 1u64..40, 1 => 40u64..2_000];
     let prompt = prop_oneof![3 => 1u32..40, 2 => 40u32..300, 1 => 300u32..450];
@@ -172,7 +172,7 @@ fn ask() -> impl Strategy<Value = Ask> {
     )
 }
 
-fn identify(arrival: &mut Arrival, identity: u8) {
+pub(crate) fn identify(arrival: &mut Arrival, identity: u8) {
     let shared_tokens = u32::from(identity / 8 % 4) * 24;
     match identity % 4 {
         0 => {}

@@ -8,6 +8,7 @@ mod crosscheck;
 mod determinism;
 mod differential;
 mod experiment;
+mod fleet;
 mod limit_edges;
 mod limit_notes;
 mod limit_scenarios;

@@ -9,11 +9,16 @@
 //! | [`Class::Boundary`] | a timeline bin, the warm-up or the horizon ends | it closes what came before |
 //! | [`Class::StepEnd`] | a replica's step (or run of steps) ends | a completion beats a time-out at the same instant |
 //! | [`Class::ServiceEnd`] | a server of a `slots` replica is done | likewise |
+//! | [`Class::Transfer`] | a KV cache has arrived | what a step that ends now sends comes later |
+//! | [`Class::Cancel`] | an attempt is cancelled because another one was faster | the answer came first; all steps of the instant are over |
 //! | [`Class::Deadline`] | an execution limit is reached | an execution of exactly that length is complete |
 //! | [`Class::Expiry`] | a wait in the gateway's queue, or a client's patience, runs out | what expires makes room for what arrives |
+//! | [`Class::Fleet`] | something fails or comes back, a replica is ready, the router notices | what was answered in time is not lost |
 //! | [`Class::Readiness`] | what an operation created or changed serves | an operation finds it ready |
 //! | [`Class::Operation`] | something is done on the control plane | what it changes is in force for what arrives |
+//! | [`Class::Look`] | an autoscaler, or a router with a stale view, looks | it sees what happened, not what arrives |
 //! | [`Class::Ready`] | the service's overhead on a request is over | it came before what arrives now |
+//! | [`Class::Hedge`] | a client has waited long enough to send a second attempt | it reaches the gateway at this instant |
 //! | [`Class::Arrival`] | a request reaches the gateway | |
 //!
 //! The ends of steps are not in the queue of events but in [`super::ends::StepEnds`], which keeps one per replica;
@@ -34,18 +39,48 @@ pub enum Class {
     StepEnd = 1,
     /// A server is done. Entity: replica.
     ServiceEnd = 2,
+    /// A KV cache has arrived. Entity: link.
+    Transfer = 3,
+    /// An attempt is cancelled because another one was faster. Entity: workload.
+    Cancel = 4,
     /// An execution has reached its limit. Entity: workload.
-    Deadline = 3,
+    Deadline = 5,
     /// A wait or a client's patience runs out. Entity: workload.
-    Expiry = 4,
+    Expiry = 6,
+    /// Something of the fleet happens. Entity: which kind.
+    Fleet = 7,
     /// What an operation created or changed serves. Entity: endpoint.
-    Readiness = 5,
+    Readiness = 8,
     /// An operation on the control plane. Entity: operation.
-    Operation = 6,
+    Operation = 9,
+    /// An autoscaler or a router looks. Entity: pool.
+    Look = 10,
     /// The overhead on a request is over. Entity: workload.
-    Ready = 7,
+    Ready = 11,
+    /// A client has waited long enough to send a second attempt. Entity: workload.
+    Hedge = 12,
     /// A request reaches the gateway. Entity: workload.
-    Arrival = 8,
+    Arrival = 13,
+}
+
+impl Class {
+    /// All classes, in their order.
+    pub const ALL: [Class; 14] = [
+        Class::Boundary,
+        Class::StepEnd,
+        Class::ServiceEnd,
+        Class::Transfer,
+        Class::Cancel,
+        Class::Deadline,
+        Class::Expiry,
+        Class::Fleet,
+        Class::Readiness,
+        Class::Operation,
+        Class::Look,
+        Class::Ready,
+        Class::Hedge,
+        Class::Arrival,
+    ];
 }
 
 /// An event: 24 bytes, `Copy`.
@@ -75,17 +110,7 @@ impl Event {
     /// Its class.
     #[inline]
     pub fn class(&self) -> Class {
-        match self.order >> 60 {
-            0 => Class::Boundary,
-            1 => Class::StepEnd,
-            2 => Class::ServiceEnd,
-            3 => Class::Deadline,
-            4 => Class::Expiry,
-            5 => Class::Readiness,
-            6 => Class::Operation,
-            7 => Class::Ready,
-            _ => Class::Arrival,
-        }
+        Class::ALL[(self.order >> 60) as usize]
     }
 
     /// Its entity.
@@ -119,22 +144,12 @@ mod tests {
 
     #[test]
     fn each_class_beats_the_next_at_the_same_instant() {
-        let classes = [
-            Class::Boundary,
-            Class::StepEnd,
-            Class::ServiceEnd,
-            Class::Deadline,
-            Class::Expiry,
-            Class::Readiness,
-            Class::Operation,
-            Class::Ready,
-            Class::Arrival,
-        ];
-        for pair in classes.windows(2) {
+        for (number, pair) in Class::ALL.windows(2).enumerate() {
             let first = Event::new(Time::from_nanos(5), pair[0], 900, u32::MAX, 0, 0);
             let second = Event::new(Time::from_nanos(5), pair[1], 0, 0, 0, 0);
             assert!(first < second, "{:?} must come before {:?}", pair[0], pair[1]);
             assert_eq!(first.class(), pair[0]);
+            assert_eq!(pair[0] as usize, number);
             assert_eq!(first.entity(), 900);
         }
         assert!(

@@ -1,14 +1,24 @@
 //! The hub and its event queue.
 //!
 //! Only [`Simulation`] owns the event queue and calls the other modules; they never schedule events and never call
-//! each other. A request's path reads from top to bottom in `simulation.rs`.
+//! each other. `simulation.rs` has the loop; a request's path reads on in `arrivals.rs` (limits, choice of a pool, queue),
+//! `stepping.rs` (replicas), `transfers.rs` (from the pool that processes prompts to the one that decodes) and
+//! `endings.rs`. `clients.rs` holds what several attempts of one request have in common, `fleet.rs` what comes, goes and
+//! fails.
 
+mod arrivals;
+mod clients;
+mod endings;
 pub mod ends;
 pub mod event;
+mod fleet;
 mod operations;
 pub mod queue;
+mod signals;
 pub mod simulation;
 mod station;
+mod stepping;
+mod transfers;
 
 use crate::observe::Observer;
 use crate::replica::naive::NaiveReplica;
@@ -55,10 +65,14 @@ impl Feed for Source {
 /// What a run amounted to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Requests that reached the gateway.
+    /// Requests that reached the gateway; where clients try again, attempts.
     pub offered: u64,
     /// How they ended, by number of [`Outcome`].
     pub outcomes: [u64; Outcome::ALL.len()],
+    /// Requests of clients that may try again, whatever attempts they took.
+    pub requests: u64,
+    /// How those ended, by number of [`Outcome`].
+    pub settled: [u64; Outcome::ALL.len()],
     /// Events popped.
     pub events: u64,
     /// Steps of all replicas.

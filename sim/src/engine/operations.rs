@@ -13,30 +13,46 @@ use crate::request::{NO_ENDPOINT, PoolId};
 use crate::time::Time;
 
 impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
-    /// Finds out what limits ask of the requests of a workload from now on.
+    /// Finds out what limits ask of the requests of a workload from now on, for each pool that may serve them when the
+    /// choice is made request by request.
     pub(super) fn classify(&mut self, workload: usize) {
-        let class = self.class_of(workload);
-        self.admission.classify(workload, class);
+        let own = &self.scenario.workloads[workload];
+        match self.scenario.tiers[own.tier].choice {
+            None => {
+                let class = self.class_of(workload, &own.sender.candidates);
+                self.admission.classify(workload, 0, class);
+            }
+            Some(_) => {
+                for (index, candidate) in own.sender.candidates.iter().enumerate() {
+                    let class = self.class_of(workload, std::slice::from_ref(candidate));
+                    self.admission.classify(workload, index, class);
+                }
+            }
+        }
     }
 
-    fn class_of(&self, workload: usize) -> admission::Class {
+    fn class_of(&self, workload: usize, candidates: &[(usize, PoolId)]) -> admission::Class {
         let own = &self.scenario.workloads[workload];
         let (sender, policy) = (&own.sender, &self.scenario.policy);
+        let fallback = candidates.first().map_or(own.pool, |(_, pool)| *pool);
         let serving = sender.endpoint.map(|endpoint| self.control.serving(endpoint));
         if serving == Some(None) {
-            return admission::Class::refused(own.pool, NO_ENDPOINT);
+            return admission::Class::refused(fallback, NO_ENDPOINT);
         }
         let configuration = serving.flatten().map(|serving| &policy.endpoints[serving]);
         let pool_of = |model: usize, pool: PoolId| {
-            // An update may have moved the model to another pool.
+            // An update may have moved the model to another pool; where several serve it, each stays what it is.
             let serves = |candidate: &&PoolId| self.scenario.pools[usize::from(**candidate)].model == model;
-            configuration.and_then(|endpoint| endpoint.pools.iter().find(serves)).copied().unwrap_or(pool)
+            let Some(endpoint) = configuration.filter(|endpoint| !endpoint.pools.contains(&pool)) else {
+                return pool;
+            };
+            endpoint.pools.iter().find(serves).copied().unwrap_or(pool)
         };
         if policy.limits.is_empty() {
-            let model = self.scenario.pools[usize::from(own.pool)].model;
-            return admission::Class::unlimited(pool_of(model, own.pool));
+            let model = self.scenario.pools[usize::from(fallback)].model;
+            return admission::Class::unlimited(pool_of(model, fallback));
         }
-        let subjects = sender.candidates.iter().map(|&(model, pool)| {
+        let subjects = candidates.iter().map(|&(model, pool)| {
             (model, pool_of(model, pool), self.control.request_subject(workload, model))
         });
         let subjects: Vec<_> = subjects.collect();

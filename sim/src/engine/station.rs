@@ -1,5 +1,6 @@
 //! A replica of either kind, as the hub sees it.
 
+use crate::gateway::choice::Pace;
 use crate::gateway::queue::GatewayQueue;
 use crate::gateway::router::{Router, View};
 use crate::limits::Usage;
@@ -44,16 +45,29 @@ pub(super) struct PoolState {
     pub(super) view: View,
     /// Number of its first replica among all.
     pub(super) first: usize,
+    /// KV blocks and sequence slots (or servers) of one replica.
     pub(super) kv_blocks: u64,
     pub(super) slots: u64,
     pub(super) permits: PermitsState,
+    /// The pool that processes the prompts of this one.
+    pub(super) prefill: Option<usize>,
+    /// Requests in its queue and on its replicas.
+    pub(super) requests: u32,
+    /// How long answers have taken lately.
+    pub(super) pace: Pace,
 }
 
 impl PoolState {
     /// Whether one more request can be dispatched or wait.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
-        self.queue.has_place() || (self.queue.is_empty() && self.permits.available() && self.view.has_room())
+        self.queue.has_place() || self.serves_at_once()
+    }
+
+    /// Whether one more request would be dispatched at once.
+    #[inline]
+    pub(super) fn serves_at_once(&self) -> bool {
+        self.queue.is_empty() && self.permits.available() && self.view.has_room()
     }
 
     /// The refusal of a request that finds no place.
@@ -135,6 +149,10 @@ fn pools_of(scenario: &Scenario, workload: &Workload) -> Vec<PoolId> {
     for to in updates.filter_map(|operation| operation.to) {
         pools.extend(&scenario.policy.endpoints[to].pools);
     }
+    // Prompts may be processed elsewhere.
+    let prompts = pools.iter().filter_map(|&pool| scenario.pools[usize::from(pool)].fleet.prefill);
+    let prompts: Vec<PoolId> = prompts.map(|prefill| prefill.pool).collect();
+    pools.extend(prompts);
     pools
 }
 
@@ -153,7 +171,6 @@ pub(super) fn build<S: Stepper>(
         });
         let workloads: Vec<u16> = users.clone().map(|(id, _)| id as u16).collect();
         let priorities = users.map(|(_, workload)| scenario.tiers[workload.tier].priority);
-        let replicas = u64::from(pool.replicas);
         let (kv_blocks, slots) = match &pool.engine {
             Engine::Llm(engine) => (u64::from(engine.kv.blocks), u64::from(engine.batching.sequences)),
             Engine::Slots(engine) => (0, u64::from(engine.servers)),
@@ -163,9 +180,12 @@ pub(super) fn build<S: Stepper>(
             router: Router::new(pool.route, pool.replicas, seed, index as u64),
             view: View::new(pool.replicas, pool.outstanding),
             first: stations.len(),
-            kv_blocks: kv_blocks * replicas,
-            slots: slots * replicas,
+            kv_blocks,
+            slots,
             permits: PermitsState::new(pool.permits),
+            prefill: pool.fleet.prefill.map(|prefill| usize::from(prefill.pool)),
+            requests: 0,
+            pace: Pace::default(),
         });
         for replica in 0..pool.replicas {
             let site = Site { pool: index as u16, replica, workloads: workloads.clone() };

@@ -49,12 +49,19 @@ struct Template {
     default_reservation: u64,
     /// Units are held until the request is over.
     held: bool,
+    /// It is counted by what serves, so that every attempt to have a request served counts.
+    of_attempt: bool,
 }
 
 impl Template {
     #[inline]
     fn key(&self, head: &RequestHead) -> u32 {
         self.key + self.per_tenant * head.tenant
+    }
+
+    #[inline]
+    fn claim(&self, head: &RequestHead) -> Claim {
+        Claim { meter: self.meter, key: self.key(head), units: self.units(head), entry: 0 }
     }
 
     #[inline]
@@ -98,7 +105,8 @@ pub struct Admission {
     counts: Vec<Count>,
     /// By workload: the classes its requests have had.
     known: Vec<Vec<u16>>,
-    current: Vec<u16>,
+    /// By workload, then by candidate.
+    current: Vec<Vec<u16>>,
     scratch: Vec<Claim>,
     /// By slot; emptied and reused, never shrunk.
     reservations: Vec<Vec<Reservation>>,
@@ -184,23 +192,11 @@ impl Class {
         first.map_or(Ok(()), |(_, refusal)| Err(refusal))
     }
 
-    /// The claims of a request.
-    #[inline]
-    fn claim(&self, head: &RequestHead, claims: &mut Vec<Claim>) {
-        claims.clear();
-        claims.extend(self.claims.iter().map(|template| Claim {
-            meter: template.meter,
-            key: template.key(head),
-            units: template.units(head),
-            entry: 0,
-        }));
-    }
-
     #[cold]
-    fn refusal(&self, now: Time, denied: &Denied, claims: &[Claim]) -> Refusal {
+    fn refusal(&self, now: Time, denied: &Denied, template: usize, key: u32) -> Refusal {
         Refusal {
-            reason: self.claims[denied.claim].reason,
-            key: claims[denied.claim].key,
+            reason: self.claims[template].reason,
+            key,
             limit: denied.limit,
             current: denied.current,
             retry_after: denied.retry_at.map(|at| at - now),
@@ -246,6 +242,7 @@ impl Class {
                     unit,
                     default_reservation,
                     held: !matches!(limit.mechanism, Mechanism::Rate { .. }),
+                    of_attempt: limit.per.iter().any(|(key, _)| *key == Key::Model),
                 });
             }
             // Permits belong to the pool's queue, gates and sizes were judged.
@@ -255,15 +252,16 @@ impl Class {
 }
 
 impl Admission {
-    /// Nobody is let in before [`Admission::classify`] was called for each workload.
-    pub fn new(workloads: usize) -> Self {
-        let (current, known) = (vec![u16::MAX; workloads], vec![Vec::new(); workloads]);
+    /// Nobody is let in before [`Admission::classify`] was called for each workload and each of its `candidates`.
+    pub fn new(candidates: &[usize]) -> Self {
+        let current = candidates.iter().map(|&count| vec![u16::MAX; count]).collect();
+        let known = vec![Vec::new(); candidates.len()];
         Admission { current, known, ..Admission::default() }
     }
 
-    /// From now on requests of `workload` are of this class. One they have had before is used again, so that an
+    /// From now on requests of `workload` that its candidate `candidate` serves are of this class. One they have had before is used again, so that an
     /// endpoint may come and go as often as it likes.
-    pub fn classify(&mut self, workload: usize, class: Class) {
+    pub fn classify(&mut self, workload: usize, candidate: usize, class: Class) {
         let known = self.known[workload].iter().find(|&&number| self.classes[usize::from(number)] == class);
         let number = known.copied().unwrap_or_else(|| {
             let number = u16::try_from(self.classes.len()).expect("a run has fewer than 65,536 classes");
@@ -272,13 +270,13 @@ impl Admission {
             self.known[workload].push(number);
             number
         });
-        self.current[workload] = number;
+        self.current[workload][candidate] = number;
     }
 
-    /// Number of the class of requests of `workload` that arrive now.
+    /// Number of the class of requests of `workload` that arrive now, were `candidate` to serve them.
     #[inline]
-    pub fn current(&self, workload: u16) -> u16 {
-        self.current[usize::from(workload)]
+    pub fn current(&self, workload: u16, candidate: usize) -> u16 {
+        self.current[usize::from(workload)][candidate]
     }
 
     /// A class.
@@ -305,15 +303,44 @@ impl Admission {
         head: &RequestHead,
         meters: &mut Meters,
     ) -> Result<(), Refusal> {
+        self.take(now, id, number, head, meters, |_| true)
+    }
+
+    /// As [`Admission::admit`] of a request that was let in before, to be served by something else: only what is counted
+    /// by what serves counts again, and what is held. What it held and had reserved was given back
+    /// ([`Admission::over`]).
+    pub fn admit_again(
+        &mut self,
+        now: Time,
+        id: SlotId,
+        number: u16,
+        head: &RequestHead,
+        meters: &mut Meters,
+    ) -> Result<(), Refusal> {
+        self.take(now, id, number, head, meters, |template| template.of_attempt || template.held)
+    }
+
+    #[inline]
+    fn take(
+        &mut self,
+        now: Time,
+        id: SlotId,
+        number: u16,
+        head: &RequestHead,
+        meters: &mut Meters,
+        counts: impl Fn(&Template) -> bool,
+    ) -> Result<(), Refusal> {
         let class = &self.classes[usize::from(number)];
+        let asked = || class.claims.iter().enumerate().filter(|(_, template)| counts(template));
         if !class.claims.is_empty() {
-            class.claim(head, &mut self.scratch);
-            meters
-                .admit(now, &mut self.scratch)
-                .map_err(|denied| class.refusal(now, &denied, &self.scratch))?;
-            let reserved = class.claims.iter().zip(&self.scratch).enumerate();
-            for (template, (_, claim)) in
-                reserved.filter(|(_, (template, _))| template.used(head, 0).is_some())
+            self.scratch.clear();
+            self.scratch.extend(asked().map(|(_, template)| template.claim(head)));
+            meters.admit(now, &mut self.scratch).map_err(|denied| {
+                let (position, _) = asked().nth(denied.claim).expect("one of the claims was denied");
+                class.refusal(now, &denied, position, self.scratch[denied.claim].key)
+            })?;
+            for ((template, _), claim) in
+                asked().zip(&self.scratch).filter(|((_, template), _)| template.used(head, 0).is_some())
             {
                 if self.reservations.len() <= id as usize {
                     self.reservations.resize_with(id as usize + 1, Vec::new);
@@ -336,8 +363,11 @@ impl Admission {
         meters: &mut Meters,
     ) -> Result<(), Refusal> {
         let class = &self.classes[usize::from(number)];
-        class.claim(head, &mut self.scratch);
-        meters.try_in_vain(now, &self.scratch).map_err(|denied| class.refusal(now, &denied, &self.scratch))
+        self.scratch.clear();
+        self.scratch.extend(class.claims.iter().map(|template| template.claim(head)));
+        meters.try_in_vain(now, &self.scratch).map_err(|denied| {
+            class.refusal(now, &denied, denied.claim, self.scratch[denied.claim].key)
+        })
     }
 
     /// A request that was let in is over: gives back what it held, and settles what it had reserved.

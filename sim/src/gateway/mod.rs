@@ -4,6 +4,7 @@
 //! hub asks, and acts on the answer.
 
 pub mod admission;
+pub mod choice;
 pub mod queue;
 pub mod router;
 

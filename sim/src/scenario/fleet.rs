@@ -104,6 +104,8 @@ pub enum Effect {
 pub struct PoolFleet {
     /// Node groups it may be placed on, in order of preference; none: GPUs without end.
     pub nodes: Vec<usize>,
+    /// Whether its replicas are spread evenly over those groups; otherwise the first is filled first.
+    pub spread: bool,
     /// Replicas that serve when the run starts; at most [`super::Pool::replicas`].
     pub initial: u16,
     /// How the number of replicas follows the load; `None`: it does not.
@@ -127,6 +129,7 @@ impl PoolFleet {
     pub fn fixed(replicas: u16) -> Self {
         PoolFleet {
             nodes: Vec::new(),
+            spread: false,
             initial: replicas,
             scaling: None,
             cold_start: ColdStart::default(),

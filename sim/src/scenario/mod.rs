@@ -28,7 +28,7 @@ mod variants;
 
 pub use client::Client;
 pub use diagnostic::{Diagnostic, Diagnostics, SourceText};
-pub use fleet::{Fleet, PoolFleet};
+pub use fleet::{Fleet, NodeGroup, PoolFleet};
 pub use load::{Checked, Overrides, check, check_str, load, load_str, schema, variant_names};
 pub use policy::Policy;
 
@@ -330,7 +330,7 @@ pub enum Prefer {
     Weighted,
     /// The lowest price of a GPU hour for each replica.
     Cheapest,
-    /// The lowest estimate of the time to an answer: the mean of the latest answers, times what waits.
+    /// The lowest mean of its latest answers ([`crate::gateway::choice::Pace`]); one that never answered goes first.
     Fastest,
     /// The fewest requests for each ready replica.
     LeastLoaded,

@@ -2,7 +2,7 @@
 
 use crate::dist::Dist;
 use crate::profile::{InUse, Key, Limit, Subject, Verb};
-use crate::request::PoolId;
+use crate::request::{PoolId, Refusal};
 use crate::time::{Span, Time};
 
 /// All of it; empty when a scenario names no profile, endpoints or operations.
@@ -43,6 +43,21 @@ impl Policy {
     /// The limit behind a reason; `None` for a built-in one.
     pub fn limit_of(&self, reason: u16) -> Option<&Limit> {
         usize::from(reason).checked_sub(crate::request::BUILT_IN.len()).map(|index| &self.limits[index])
+    }
+
+    /// What a refused caller is told to wait: whole seconds, rounded up; `None` when it is told nothing.
+    pub fn announced(&self, refusal: &Refusal) -> Option<Span> {
+        let limit = self.limit_of(refusal.reason)?;
+        let after = refusal.retry_after.filter(|_| limit.answer.announces_retry)?;
+        Some(Span::from_secs(after.as_nanos().div_ceil(Span::from_secs(1).as_nanos())))
+    }
+
+    /// Whether the same request may be let in later.
+    pub fn is_retryable(&self, refusal: &Refusal) -> bool {
+        match self.limit_of(refusal.reason) {
+            Some(limit) => limit.answer.retryable,
+            None => refusal.reason != crate::request::CONTEXT_LENGTH,
+        }
     }
 
     /// How many reasons there are.

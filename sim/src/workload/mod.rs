@@ -5,6 +5,7 @@
 //! and the load generator draw from the same sources. If a rate or a correlation were wrong here, every figure of a
 //! run would be, so that each law is tested against its closed form.
 
+pub mod client;
 mod distinct;
 #[cfg(test)]
 mod fixture;

@@ -12,7 +12,7 @@ mod text;
 use crate::limits::Usage;
 use crate::observe::Observer;
 use crate::request::{
-    CONFLICT, CONTEXT_LENGTH, Finished, NO_ENDPOINT, Outcome, QUEUE_FULL, Refusal, RequestHead,
+    CONFLICT, CONTEXT_LENGTH, Finished, NO_ENDPOINT, NO_REPLICA, Outcome, QUEUE_FULL, Refusal, RequestHead,
 };
 use crate::results::{ExpectationRow, Verdict};
 use crate::scenario::Scenario;
@@ -101,7 +101,7 @@ impl<'a> Expectations<'a> {
             Claim::LastRefused(wanted) => instant(tally.last_refused.map(|(at, ..)| at), *wanted),
             Claim::RetryAfter(wanted) => span(tally.first_refused.map(|(.., r)| r.retry_after), *wanted),
             Claim::Announced(wanted) => {
-                span(tally.last_refused.map(|(.., refusal)| announced(policy, &refusal)), *wanted)
+                span(tally.last_refused.map(|(.., refusal)| policy.announced(&refusal)), *wanted)
             }
             Claim::Verdicts(wanted) => text::verdicts(&tally.verdicts.in_order(), tally.offered(), wanted),
             Claim::Each(bin, wanted) => {
@@ -125,13 +125,6 @@ fn span(found: Option<Option<Span>>, wanted: Option<Span>) -> Finding {
     }
 }
 
-/// What a refused caller is told to wait: whole seconds, rounded up.
-fn announced(policy: &Policy, refusal: &Refusal) -> Option<Span> {
-    let limit = policy.limit_of(refusal.reason)?;
-    let after = refusal.retry_after.filter(|_| limit.answer.announces_retry)?;
-    Some(Span::from_secs(after.as_nanos().div_ceil(Span::from_secs(1).as_nanos())))
-}
-
 /// The HTTP status that a reason answers with.
 fn status(policy: &Policy, reason: u16) -> u16 {
     match (policy.limit_of(reason), reason) {
@@ -140,6 +133,7 @@ fn status(policy: &Policy, reason: u16) -> u16 {
         (None, CONTEXT_LENGTH) => 400,
         (None, NO_ENDPOINT) => 404,
         (None, CONFLICT) => 409,
+        (None, NO_REPLICA) => 503,
         (None, reason) => unreachable!("reason {reason} is neither built in nor a limit"),
     }
 }

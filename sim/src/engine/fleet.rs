@@ -1,0 +1,660 @@
+//! The hub's side of the fleet: what fails and comes back, what autoscalers decide, and what that does to requests.
+
+use super::Feed;
+use super::event::{Class, Event};
+use super::simulation::Simulation;
+use super::station::Worker;
+use crate::fleet::machines::Spot;
+use crate::fleet::{Autoscaler, Replicas, State};
+use crate::observe::{FaultFact, Observer, ScaleCause, ScaleChange};
+use crate::replica::Stepper;
+use crate::request::{Outcome, PoolId, ReplicaId};
+use crate::rng::{Purpose, Rng, source_of, stream};
+use crate::scenario::fleet::{Aim, Effect, Failures, Target};
+use crate::scenario::{Engine, OnFailure, Scenario};
+use crate::table::{NEVER, SlotId};
+use crate::time::{Span, Time};
+
+/// What a [`Class::Fleet`] event is about; its entity.
+const FAULT_BEGINS: u32 = 0;
+const FAULT_ENDS: u32 = 1;
+const MACHINE_FAILS: u32 = 2;
+const MACHINE_IS_BACK: u32 = 3;
+const REPLICA_FAILS: u32 = 4;
+const REPLICA_IS_BACK: u32 = 5;
+const REPLICA_READY: u32 = 6;
+const NOTICED: u32 = 7;
+
+/// Who looks, in a [`Class::Look`] event; its entity is `2 * pool + who`.
+const ROUTER: u32 = 0;
+const AUTOSCALER: u32 = 1;
+
+/// Replicas, autoscalers and what is drawn about them.
+#[derive(Debug)]
+pub(super) struct Elastic {
+    /// Whether anything can change at all.
+    on: bool,
+    replicas: Replicas,
+    scalers: Vec<Option<Autoscaler>>,
+    /// By pool: how long replicas take to start.
+    starts: Vec<Rng>,
+    /// By replica: when it fails by itself. Empty where nothing does.
+    failures: Vec<Rng>,
+    /// Machines that fail by themselves.
+    machines: Vec<(Spot, Rng)>,
+    /// By replica: whether it has failed, so that the router has to notice that it is back.
+    failed: Vec<bool>,
+    /// By replica: since when it has been idle; [`NEVER`] while it is not.
+    idle_since: Vec<Time>,
+}
+
+impl Elastic {
+    pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
+        let fleet = &scenario.fleet;
+        let machines = fleet.nodes.iter().enumerate().flat_map(|(group, nodes)| {
+            let fails = nodes.failures.is_some();
+            (0..nodes.count).filter(move |_| fails).map(move |machine| {
+                let source = source_of(&nodes.name);
+                (Spot { group, machine }, stream(seed, Purpose::Failure, source, 1 << 32 | u64::from(machine)))
+            })
+        });
+        let machines: Vec<_> = machines.collect();
+        let pools = &scenario.pools;
+        let own = |pool: &crate::scenario::Pool| pool.fleet.failures.is_some() || pool.fleet.scaling.is_some();
+        let on = !fleet.faults.is_empty() || !machines.is_empty() || pools.iter().any(own);
+        let failures = pools.iter().filter(|_| on).flat_map(|pool| {
+            let source = source_of(&pool.name);
+            (0..pool.replicas).map(move |replica| stream(seed, Purpose::Failure, source, replica.into()))
+        });
+        let scaler = |pool: &crate::scenario::Pool| {
+            pool.fleet.scaling.as_ref().map(|rule| Autoscaler::new(rule, pool.replicas))
+        };
+        let replicas = Replicas::new(scenario);
+        let stations: usize = pools.iter().map(|pool| usize::from(pool.replicas)).sum();
+        Elastic {
+            on,
+            replicas,
+            scalers: pools.iter().map(scaler).collect(),
+            starts: pools.iter().map(|pool| stream(seed, Purpose::Start, source_of(&pool.name), 0)).collect(),
+            failures: failures.collect(),
+            machines,
+            failed: vec![false; stations],
+            idle_since: vec![Time::ZERO; stations],
+        }
+    }
+
+    /// Whether replicas can come, go or fail.
+    #[inline]
+    pub(super) fn is_on(&self) -> bool {
+        self.on
+    }
+
+    #[inline]
+    pub(super) fn state(&self, station: usize) -> State {
+        self.replicas.state(station)
+    }
+
+    /// Whether a replica takes requests.
+    #[inline]
+    pub(super) fn serves(&self, station: usize) -> bool {
+        !self.on || self.replicas.state(station) == State::Ready
+    }
+
+    /// Whether a pool has a replica that the router believes in, or can get one when a request comes.
+    pub(super) fn is_up(&self, pool: usize, believed: u16) -> bool {
+        let count = self.replicas.count(pool);
+        believed > 0 || count.starting > 0 || (self.scalers[pool].is_some() && count.down == 0)
+    }
+
+    /// Replicas of a pool that work on requests.
+    pub(super) fn serving(&self, pool: usize) -> u16 {
+        let count = self.replicas.count(pool);
+        count.ready + count.draining
+    }
+
+    /// The longest time after which an autoscaler may still do something about requests that wait.
+    pub(super) fn slowest_reaction(&self, scenario: &Scenario) -> Span {
+        let reaction = scenario.pools.iter().filter_map(|pool| {
+            let rule = pool.fleet.scaling.as_ref()?;
+            let cycle = if rule.schedule.is_empty() { Span::ZERO } else { rule.period };
+            Some(rule.interval * 2 + rule.up_window + cycle)
+        });
+        reaction.fold(Span::ZERO, Span::max)
+    }
+}
+
+impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
+    /// Schedules the faults of the scenario, the first failure of what fails by itself, and the first looks.
+    pub(super) fn schedule_fleet(&mut self) {
+        for (index, fault) in self.scenario.fleet.faults.iter().enumerate() {
+            let event = Event::new(fault.at, Class::Fleet, FAULT_BEGINS, index as u32, index as u32, 0);
+            self.push_housekeeping(event);
+        }
+        for machine in 0..self.elastic.machines.len() {
+            self.schedule_machine_failure(machine);
+        }
+        for pool in 0..self.pools.len() {
+            let (rule, entity) = (&self.scenario.pools[pool], 2 * pool as u32);
+            if !rule.view_age.is_zero() {
+                let at = Time::ZERO + rule.view_age;
+                self.push_housekeeping(Event::new(at, Class::Look, entity + ROUTER, 0, 0, 0));
+            }
+            if let Some(scaling) = &rule.fleet.scaling {
+                let at = Time::ZERO + scaling.interval;
+                self.push_housekeeping(Event::new(at, Class::Look, entity + AUTOSCALER, 0, 0, 0));
+            }
+            self.count_workers(pool);
+            for station in self.elastic.replicas.of(pool) {
+                if self.elastic.state(station) == State::Ready {
+                    self.schedule_replica_failure(station);
+                }
+            }
+        }
+    }
+
+    /// Tells how many replicas there are at the start.
+    pub(super) fn tell_fleet(&self, observer: &mut impl Observer) {
+        for pool in 0..self.pools.len() {
+            self.tell_scaled(pool, ScaleCause::Start, observer);
+        }
+    }
+
+    fn tell_scaled(&self, pool: usize, cause: ScaleCause, observer: &mut impl Observer) {
+        let count = self.elastic.replicas.count(pool);
+        let change = ScaleChange {
+            ready: count.ready,
+            starting: count.starting,
+            draining: count.draining,
+            down: count.down,
+            wanted: self.elastic.replicas.wanted(pool),
+            cause,
+        };
+        observer.scaled(self.now, pool as u16, &change);
+    }
+
+    /// A pool has another number of replicas in some state.
+    fn changed(&mut self, pool: usize, cause: ScaleCause, observer: &mut impl Observer) {
+        self.count_workers(pool);
+        self.tell_scaled(pool, cause, observer);
+    }
+
+    fn count_workers(&mut self, pool: usize) {
+        let each = match &self.scenario.pools[pool].engine {
+            Engine::Llm(_) => 1,
+            Engine::Slots(slots) => u64::from(slots.servers),
+        };
+        self.signals.workers(self.now, pool, u64::from(self.elastic.serving(pool)) * each);
+    }
+
+    // --- What fails ---
+
+    /// Nothing begins to fail after the horizon, so that what is left can drain.
+    fn may_fail(&self, at: Time) -> bool {
+        at.as_nanos() < self.scenario.horizon.as_nanos()
+    }
+
+    fn schedule_machine_failure(&mut self, machine: usize) {
+        let (spot, rng) = &mut self.elastic.machines[machine];
+        let Some(Failures { mtbf, .. }) = &self.scenario.fleet.nodes[spot.group].failures else { return };
+        let at = self.now.saturating_add(mtbf.sample_span(rng));
+        if self.may_fail(at) {
+            let machine = machine as u32;
+            self.push_housekeeping(Event::new(at, Class::Fleet, MACHINE_FAILS, machine, machine, 0));
+        }
+    }
+
+    fn schedule_replica_failure(&mut self, station: usize) {
+        let pool = self.stations[station].pool;
+        let Some(Failures { mtbf, .. }) = &self.scenario.pools[pool].fleet.failures else { return };
+        let at = self.now.saturating_add(mtbf.sample_span(&mut self.elastic.failures[station]));
+        if self.may_fail(at) {
+            let (epoch, station) = (self.elastic.replicas.epoch(station), station as u32);
+            self.push_housekeeping(Event::new(at, Class::Fleet, REPLICA_FAILS, station, station, epoch));
+        }
+    }
+
+    pub(super) fn fleet_event(&mut self, event: &Event, observer: &mut impl Observer) {
+        let index = event.target as usize;
+        if matches!(event.entity(), FAULT_BEGINS | MACHINE_FAILS | REPLICA_FAILS) {
+            self.housekeeping -= 1;
+        }
+        match event.entity() {
+            FAULT_BEGINS => self.begin_fault(index, observer),
+            FAULT_ENDS => self.end_fault(index, observer),
+            MACHINE_FAILS => {
+                let (spot, rng) = &mut self.elastic.machines[index];
+                let spot = *spot;
+                let failures = self.scenario.fleet.nodes[spot.group].failures.as_ref();
+                let lasts = failures.expect("it fails by itself").mttr.sample_span(rng);
+                let back = self.now.saturating_add(lasts);
+                self.events.push(Event::new(back, Class::Fleet, MACHINE_IS_BACK, event.target, event.target, 0));
+                self.strike(Target::Node(spot.group, spot.machine), observer);
+            }
+            MACHINE_IS_BACK => {
+                let (spot, _) = self.elastic.machines[index];
+                self.lift(Target::Node(spot.group, spot.machine), observer);
+                self.schedule_machine_failure(index);
+            }
+            REPLICA_FAILS => self.fail_by_itself(index, event.epoch, observer),
+            REPLICA_IS_BACK => self.lift(self.itself(index), observer),
+            REPLICA_READY => self.replica_is_ready(index, event.epoch, observer),
+            NOTICED => self.notice(index, observer),
+            other => unreachable!("no fleet event is of kind {other}"),
+        }
+    }
+
+    fn begin_fault(&mut self, index: usize, observer: &mut impl Observer) {
+        let fault = &self.scenario.fleet.faults[index];
+        if let Some(lasts) = fault.lasts {
+            let at = self.now.saturating_add(lasts);
+            self.events.push(Event::new(at, Class::Fleet, FAULT_ENDS, index as u32, index as u32, 0));
+        }
+        match fault.effect {
+            Effect::Down => self.strike(fault.target, observer),
+            Effect::Slow(_) => self.slow_down(index, false, observer),
+        }
+    }
+
+    fn end_fault(&mut self, index: usize, observer: &mut impl Observer) {
+        let fault = &self.scenario.fleet.faults[index];
+        match fault.effect {
+            Effect::Down => self.lift(fault.target, observer),
+            Effect::Slow(_) => self.slow_down(index, true, observer),
+        }
+    }
+
+    fn itself(&self, station: usize) -> Target {
+        let state = &self.stations[station];
+        Target::Replica(state.pool as PoolId, state.replica)
+    }
+
+    fn fail_by_itself(&mut self, station: usize, epoch: u32, observer: &mut impl Observer) {
+        if self.elastic.replicas.epoch(station) != epoch {
+            return;
+        }
+        let pool = self.stations[station].pool;
+        let failures = self.scenario.pools[pool].fleet.failures.as_ref().expect("it fails by itself");
+        let lasts = failures.mttr.sample_span(&mut self.elastic.failures[station]);
+        let (at, unit) = (self.now.saturating_add(lasts), station as u32);
+        self.events.push(Event::new(at, Class::Fleet, REPLICA_IS_BACK, unit, unit, 0));
+        self.strike(self.itself(station), observer);
+    }
+
+    /// What a fault strikes stops working.
+    fn strike(&mut self, target: Target, observer: &mut impl Observer) {
+        // A step that ends at this instant ends before anything fails.
+        for station in 0..self.stations.len() {
+            self.catch_up(station, observer);
+        }
+        let mut lost: Vec<(usize, State)> = Vec::new();
+        match target {
+            Target::Replica(..) | Target::Pool(_) => {
+                for station in self.struck(target) {
+                    lost.push((station, self.elastic.replicas.fail(station)));
+                }
+            }
+            Target::Gpu(group, machine) => {
+                lost.extend(self.elastic.replicas.lose_gpu(Spot { group, machine }));
+            }
+            Target::Node(..) | Target::Zone(_) => {
+                for spot in self.machines_of(target) {
+                    lost.extend(self.elastic.replicas.lose_machine(spot));
+                }
+            }
+        }
+        for &(station, before) in &lost {
+            self.replica_is_gone(station, before, observer);
+        }
+        self.reconcile_all(observer);
+    }
+
+    /// A fault is over.
+    fn lift(&mut self, target: Target, observer: &mut impl Observer) {
+        match target {
+            Target::Replica(..) | Target::Pool(_) => {
+                for station in self.struck(target) {
+                    if let Some(epoch) = self.elastic.replicas.repair(station) {
+                        self.begin_start(station, epoch);
+                        let pool = self.stations[station].pool;
+                        self.changed(pool, ScaleCause::Repair, observer);
+                    }
+                }
+            }
+            Target::Gpu(group, machine) => self.elastic.replicas.regain_gpu(Spot { group, machine }),
+            Target::Node(..) | Target::Zone(_) => {
+                for spot in self.machines_of(target) {
+                    self.elastic.replicas.regain_machine(spot);
+                }
+            }
+        }
+        self.reconcile_all(observer);
+    }
+
+    fn struck(&self, target: Target) -> Vec<usize> {
+        let fleet = &self.scenario.fleet;
+        let stations = 0..self.stations.len();
+        stations.filter(|&station| self.elastic.replicas.is_struck(station, target, fleet)).collect()
+    }
+
+    fn machines_of(&self, target: Target) -> Vec<Spot> {
+        let groups = self.scenario.fleet.nodes.iter().enumerate();
+        let all = groups.flat_map(|(group, nodes)| (0..nodes.count).map(move |machine| Spot { group, machine }));
+        let hit = |spot: &Spot| match target {
+            Target::Node(group, machine) => *spot == Spot { group, machine },
+            Target::Zone(zone) => self.scenario.fleet.nodes[spot.group].zone == zone,
+            _ => false,
+        };
+        all.filter(hit).collect()
+    }
+
+    /// A replica has stopped working: what it held is lost or goes elsewhere, and the router has to notice.
+    fn replica_is_gone(&mut self, station: usize, before: State, observer: &mut impl Observer) {
+        let (pool, replica) = (self.stations[station].pool, self.stations[station].replica);
+        let (mut lost, mut moved) = (0, 0);
+        if matches!(before, State::Ready | State::Draining) {
+            self.elastic.failed[station] = true;
+            self.notice_later(station, observer);
+            (lost, moved) = self.evacuate(station, observer);
+        }
+        if before != State::Off {
+            let fact = FaultFact { pool: pool as PoolId, replica, over: false, slow: 0, lost, moved };
+            observer.failed(self.now, &fact);
+            self.changed(pool, ScaleCause::Failure, observer);
+        }
+        self.poll(pool, observer);
+    }
+
+    /// Takes everything off a replica that has failed; how many requests are lost, and how many go elsewhere.
+    fn evacuate(&mut self, station: usize, observer: &mut impl Observer) -> (u32, u32) {
+        let pool = self.stations[station].pool;
+        let now = self.now;
+        let mut gone = std::mem::take(&mut self.departures);
+        match &mut self.stations[station].worker {
+            Worker::Llm(worker) => {
+                let busy = u32::from(worker.is_stepping());
+                worker.abandon(&mut self.table, observer, &mut gone);
+                worker.evict(&mut self.table, now, &mut gone);
+                self.signals.work(now, pool, busy, 0);
+            }
+            Worker::Slots(worker) => {
+                let busy = worker.running();
+                worker.evict(&mut self.table, now, observer, &mut gone);
+                self.signals.work(now, pool, busy, 0);
+            }
+        }
+        self.ends.clear(station);
+        assert!(gone.finished.is_empty(), "a step that is dropped finishes nobody");
+        gone.ghosts.drain(..).for_each(|id| self.table.release(id));
+        self.refresh(station);
+        let rule = self.scenario.pools[pool].fleet.on_failure;
+        let (mut lost, mut moved) = (0, Vec::new());
+        for id in gone.evicted.drain(..) {
+            let slot = &self.table[id];
+            let moves = match rule {
+                OnFailure::Lose => false,
+                OnFailure::Retry => slot.first_token == NEVER,
+                OnFailure::Resume => true,
+            };
+            if moves && !slot.orphan {
+                moved.push(id);
+            } else {
+                self.conclude(id, Outcome::Lost, None, observer);
+                self.table.release(id);
+                lost += 1;
+            }
+        }
+        self.departures = gone;
+        let count = moved.len() as u32;
+        // The first is pushed to the front last, so that they keep their order.
+        for id in moved.into_iter().rev() {
+            self.move_on(id, pool);
+        }
+        (lost, count)
+    }
+
+    /// A request of a replica that has failed goes back to a queue: that of its pool, or, when it has to be processed
+    /// from its prompt on, that of the pool that does this.
+    fn move_on(&mut self, id: SlotId, pool: usize) {
+        self.leave_pool(id);
+        let slot = &mut self.table[id];
+        match self.pools[pool].prefill {
+            Some(prompts) => {
+                slot.pool = prompts as u16;
+                slot.output = slot.generated + 1;
+                self.come_back(id, prompts);
+            }
+            None => self.come_back(id, pool),
+        }
+    }
+
+    /// The router notices after a while what has become of a replica.
+    fn notice_later(&mut self, station: usize, observer: &mut impl Observer) {
+        let notice = self.scenario.pools[self.stations[station].pool].fleet.notice;
+        if notice.is_zero() {
+            return self.notice(station, observer);
+        }
+        let at = self.now.saturating_add(notice);
+        self.events.push(Event::new(at, Class::Fleet, NOTICED, station as u32, station as u32, 0));
+    }
+
+    /// The router sees what a replica is doing now.
+    fn notice(&mut self, station: usize, observer: &mut impl Observer) {
+        let (pool, replica) = (self.stations[station].pool, self.stations[station].replica);
+        let up = self.elastic.state(station) == State::Ready;
+        self.pools[pool].view.set_up(replica, up);
+        if up {
+            self.poll(pool, observer);
+        }
+    }
+
+    /// A slow-down begins or is over: steps that begin from now on take another time.
+    fn slow_down(&mut self, fault: usize, over: bool, observer: &mut impl Observer) {
+        let target = self.scenario.fleet.faults[fault].target;
+        self.elastic.replicas.slow(fault, over);
+        for station in self.struck(target) {
+            self.set_pace(station, observer);
+            let (pool, replica) = (self.stations[station].pool as PoolId, self.stations[station].replica);
+            let slow = self.elastic.replicas.slowness(station, &self.scenario.fleet);
+            observer.failed(self.now, &FaultFact { pool, replica, over, slow, lost: 0, moved: 0 });
+        }
+    }
+
+    fn set_pace(&mut self, station: usize, observer: &mut impl Observer) {
+        self.catch_up(station, observer);
+        let slow = self.elastic.replicas.slowness(station, &self.scenario.fleet);
+        match &mut self.stations[station].worker {
+            Worker::Llm(worker) => worker.set_slow(slow),
+            Worker::Slots(worker) => worker.set_slow(slow),
+        }
+    }
+
+    // --- What comes and goes ---
+
+    pub(super) fn look(&mut self, event: &Event, observer: &mut impl Observer) {
+        let pool = event.entity() as usize / 2;
+        self.housekeeping -= 1;
+        let rule = &self.scenario.pools[pool];
+        let again = if event.entity() % 2 == ROUTER {
+            self.pools[pool].view.look();
+            rule.view_age
+        } else {
+            self.scale(pool, observer);
+            rule.fleet.scaling.as_ref().expect("its autoscaler looked").interval
+        };
+        self.push_housekeeping(Event::new(self.now + again, Class::Look, event.entity(), 0, 0, 0));
+    }
+
+    fn scale(&mut self, pool: usize, observer: &mut impl Observer) {
+        let scaler = self.elastic.scalers[pool].as_mut().expect("its autoscaler looked");
+        let waiting = if matches!(scaler.rule().aim, Some(Aim::Queue(_))) {
+            let stations = &self.stations[self.elastic.replicas.of(pool)];
+            self.pools[pool].queue.len() + stations.iter().map(|station| station.load().0).sum::<u32>()
+        } else {
+            0
+        };
+        let ready = self.elastic.replicas.count(pool).ready;
+        let reading = self.signals.look(self.now, pool, ready, waiting);
+        let before = self.elastic.replicas.wanted(pool);
+        let wanted = scaler.decide(self.now, before, &reading);
+        // Nobody goes while somebody waits for the last one.
+        let wanted = if wanted == 0 && self.pools[pool].requests > 0 { 1 } else { wanted };
+        self.elastic.replicas.want(pool, wanted);
+        if wanted != before {
+            self.tell_scaled(pool, ScaleCause::Decision, observer);
+        }
+        self.reconcile(pool, observer);
+    }
+
+    /// A request waits in a pool that has been scaled to zero: one replica, now.
+    pub(super) fn activate(&mut self, pool: usize, observer: &mut impl Observer) {
+        let count = self.elastic.replicas.count(pool);
+        if self.elastic.scalers[pool].is_none() || count.ready + count.starting > 0 {
+            return;
+        }
+        let wanted = self.elastic.replicas.wanted(pool).max(count.down + 1);
+        self.elastic.replicas.want(pool, wanted.min(self.scenario.pools[pool].replicas));
+        self.reconcile(pool, observer);
+        if self.elastic.replicas.count(pool).starting == 0 && self.yield_to(pool, observer) {
+            self.reconcile(pool, observer);
+        }
+        self.tell_scaled(pool, ScaleCause::Activation, observer);
+    }
+
+    /// Another pool that has an idle replica more than it must gives its GPUs to a pool that has none: the one that has
+    /// been idle longest. Returns whether there was one. O(replicas); only when a request comes to a pool at zero that
+    /// finds no free GPUs.
+    fn yield_to(&mut self, pool: usize, observer: &mut impl Observer) -> bool {
+        let here = &self.scenario.pools[pool].fleet.nodes;
+        let can_yield = |&station: &usize| {
+            let other = self.stations[station].pool;
+            let fleet = &self.scenario.pools[other].fleet;
+            let spare = fleet.scaling.as_ref().is_some_and(|rule| {
+                self.elastic.replicas.count(other).ready > rule.least(self.now)
+            });
+            let idle = self.stations[station].load() == (0, 0);
+            other != pool
+                && spare
+                && idle
+                && self.elastic.state(station) == State::Ready
+                && fleet.nodes.iter().any(|nodes| here.contains(nodes))
+        };
+        let idle = (0..self.stations.len()).filter(can_yield);
+        let Some(station) = idle.min_by_key(|&station| (self.elastic.idle_since[station], station)) else {
+            return false;
+        };
+        let other = self.stations[station].pool;
+        let wanted = self.elastic.replicas.wanted(other);
+        self.elastic.replicas.want(other, wanted.saturating_sub(1));
+        self.stop(station);
+        self.changed(other, ScaleCause::Yielded, observer);
+        true
+    }
+
+    /// Starts and stops replicas of a pool until there are as many as wanted, as far as there is hardware.
+    fn reconcile(&mut self, pool: usize, observer: &mut impl Observer) {
+        let mut freed = false;
+        loop {
+            let (alive, wanted) = (self.elastic.replicas.alive(pool), self.elastic.replicas.wanted(pool));
+            if alive < wanted {
+                if let Some(station) = self.elastic.replicas.recall(pool) {
+                    self.pools[pool].view.set_up(self.stations[station].replica, true);
+                    self.schedule_replica_failure(station);
+                    self.changed(pool, ScaleCause::Decision, observer);
+                    self.poll(pool, observer);
+                } else if let Some((station, epoch)) = self.elastic.replicas.start(pool) {
+                    self.begin_start(station, epoch);
+                    self.changed(pool, ScaleCause::Decision, observer);
+                } else {
+                    break;
+                }
+            } else if alive > wanted {
+                let Some(station) = self.least_needed(pool) else { break };
+                freed |= self.stop(station);
+                self.changed(pool, ScaleCause::Decision, observer);
+            } else {
+                break;
+            }
+        }
+        if freed {
+            self.reconcile_all(observer);
+        }
+    }
+
+    /// Whoever has fewer replicas than wanted gets some of what is free, in the order of the file.
+    fn reconcile_all(&mut self, observer: &mut impl Observer) {
+        for pool in 0..self.pools.len() {
+            if self.elastic.replicas.alive(pool) < self.elastic.replicas.wanted(pool) {
+                self.reconcile(pool, observer);
+            }
+        }
+    }
+
+    /// The replica that is stopped first: one that does not serve yet, else the one with the fewest requests, the last
+    /// among equals.
+    fn least_needed(&self, pool: usize) -> Option<usize> {
+        let of = self.elastic.replicas.of(pool);
+        let running = of.filter(|&s| matches!(self.elastic.state(s), State::Starting | State::Ready));
+        running.min_by_key(|&station| {
+            let (waiting, running) = self.stations[station].load();
+            let serves = self.elastic.state(station) == State::Ready;
+            (serves, waiting + running, std::cmp::Reverse(station))
+        })
+    }
+
+    /// A replica takes nothing new, and is off as soon as it is empty. Returns whether it is off already.
+    fn stop(&mut self, station: usize) -> bool {
+        let (pool, replica) = (self.stations[station].pool, self.stations[station].replica);
+        self.pools[pool].view.set_up(replica, false);
+        let empty = self.stations[station].load() == (0, 0) && !self.stations[station].to_begin;
+        self.elastic.replicas.stop(station, empty)
+    }
+
+    /// The instant is over for a replica that may have been draining.
+    pub(super) fn stop_if_drained(&mut self, station: usize, observer: &mut impl Observer) {
+        let idle = self.stations[station].load() == (0, 0);
+        let since = &mut self.elastic.idle_since[station];
+        *since = if idle { (*since).min(self.now) } else { NEVER };
+        if idle && self.elastic.state(station) == State::Draining {
+            self.elastic.replicas.switch_off(station);
+            self.changed(self.stations[station].pool, ScaleCause::Drained, observer);
+            self.reconcile_all(observer);
+        }
+    }
+
+    /// A replica starts: it serves when it is provisioned, loaded and warm.
+    fn begin_start(&mut self, station: usize, epoch: u32) {
+        let pool = self.stations[station].pool;
+        let rng = &mut self.elastic.starts[pool];
+        let parts = self.scenario.pools[pool].fleet.cold_start.parts();
+        let takes = parts.fold(Span::ZERO, |sum, part| sum + part.sample_span(rng));
+        let (at, unit) = (self.now.saturating_add(takes), station as u32);
+        self.events.push(Event::new(at, Class::Fleet, REPLICA_READY, unit, unit, epoch));
+        // It starts with empty caches, whatever it knew before.
+        let mut none = std::mem::take(&mut self.departures);
+        if let Worker::Llm(worker) = &mut self.stations[station].worker {
+            worker.evict(&mut self.table, self.now, &mut none);
+        }
+        assert!(none.evicted.is_empty() && none.ghosts.is_empty(), "a replica that starts holds nothing");
+        self.departures = none;
+    }
+
+    fn replica_is_ready(&mut self, station: usize, epoch: u32, observer: &mut impl Observer) {
+        if !self.elastic.replicas.becomes_ready(station, epoch) {
+            return;
+        }
+        let pool = self.stations[station].pool;
+        self.elastic.idle_since[station] = self.now;
+        self.set_pace(station, observer);
+        self.schedule_replica_failure(station);
+        self.changed(pool, ScaleCause::Ready, observer);
+        if std::mem::take(&mut self.elastic.failed[station]) {
+            let (pool, replica) = (pool as PoolId, self.stations[station].replica);
+            let fact = FaultFact { pool, replica, over: true, slow: 0, lost: 0, moved: 0 };
+            observer.failed(self.now, &fact);
+            return self.notice_later(station, observer);
+        }
+        let replica: ReplicaId = self.stations[station].replica;
+        self.pools[pool].view.set_up(replica, true);
+        self.poll(pool, observer);
+    }
+}

@@ -342,6 +342,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         slot.replica = replica;
         self.pools[pool].permits.admitted += 1;
         self.pools[pool].permits.take(self.now);
+        self.pools[pool].view.take(replica, gateway::known_tokens(self.table.head(id)));
         observer.dispatched(self.now, self.table.head(id), pool as u16, replica);
         let station = self.pools[pool].first + usize::from(replica);
         match &mut self.stations[station].worker {
@@ -589,7 +590,9 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         observer.finished(&done);
         let slot = &self.table[id];
         if slot.dispatched != NEVER {
-            self.pools[usize::from(slot.pool)].permits.give_back(self.now);
+            let pool = &mut self.pools[usize::from(slot.pool)];
+            pool.permits.give_back(self.now);
+            pool.view.give_back(slot.replica, gateway::known_tokens(&done.head));
         }
         if slot.holds {
             self.admission.over(self.now, id, slot.class, &done.head, done.generated, &mut self.meters);

@@ -400,6 +400,11 @@ impl<V> KeyMap<V> {
         }
     }
 
+    /// Sets the value of `key`; returns what it was.
+    pub fn set(&mut self, key: u64, value: V) -> Option<V> {
+        self.0.insert(key, value)
+    }
+
     /// Removes `key`.
     pub fn remove(&mut self, key: u64) -> Option<V> {
         self.0.remove(&key)

@@ -197,13 +197,8 @@ pub(crate) fn identify(arrival: &mut Arrival, identity: u8) {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let route = prop::sample::select(vec![
-        Route::RoundRobin,
-        Route::Random,
-        Route::LeastLoaded,
-        Route::PowerOfTwo,
-        Route::PrefixAffinity,
-    ]);
+    let view_age = prop_oneof![2 => Just(0u64), 1 => 1u64..50, 1 => 50u64..1_500];
+    let route = (prop::sample::select(Route::ALL.to_vec()), view_age);
     let queue = (prop::option::of(0u32..6), prop::option::of(0u64..900), any::<bool>());
     let asks = prop::collection::vec(prop::collection::vec(ask(), 0..40), 1..3);
     (
@@ -220,7 +215,7 @@ fn case() -> impl Strategy<Value = Case> {
             |(
                 engine,
                 replicas,
-                route,
+                (route, view_age_ms),
                 outstanding,
                 (most, wait, by_priority),
                 asks,
@@ -229,6 +224,7 @@ fn case() -> impl Strategy<Value = Case> {
             )| {
                 let mut pool = llm_pool("pool", replicas, route, engine);
                 pool.outstanding = outstanding;
+                pool.view_age = Span::from_millis(view_age_ms);
                 pool.permits = rules.permits.map(|most| Permits { most, reason: QUEUE_FULL });
                 pool.queue = Queue {
                     most,

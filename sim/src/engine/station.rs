@@ -2,7 +2,7 @@
 
 use crate::gateway::choice::Pace;
 use crate::gateway::queue::GatewayQueue;
-use crate::gateway::router::{Router, View};
+use crate::gateway::route::{Router, View};
 use crate::limits::Usage;
 use crate::replica::{Site, Stepper};
 use crate::request::{BUILT_IN, PoolId, QUEUE_FULL, Refusal};
@@ -177,8 +177,8 @@ pub(super) fn build<S: Stepper>(
         };
         pools.push(PoolState {
             queue: GatewayQueue::new(pool.queue, priorities),
-            router: Router::new(pool.route, pool.replicas, seed, index as u64),
-            view: View::new(pool.replicas, pool.outstanding),
+            router: Router::new(pool, seed, index as u64),
+            view: View::new(pool),
             first: stations.len(),
             kv_blocks,
             slots,

@@ -6,7 +6,7 @@
 pub mod admission;
 pub mod choice;
 pub mod queue;
-pub mod router;
+pub mod route;
 
 use crate::request::RequestHead;
 use crate::scenario::{Engine, Pool};
@@ -18,6 +18,13 @@ pub fn fits(head: &RequestHead, pool: &Pool) -> bool {
     let Engine::Llm(engine) = &pool.engine else { return true };
     let declared = u64::from(head.prompt_tokens) + u64::from(head.max_tokens.unwrap_or(1).max(1));
     declared <= u64::from(engine.context_tokens)
+}
+
+/// Tokens of a request that a gateway knows beforehand: its prompt, and its declared `max_tokens` (nothing when it
+/// declares none).
+#[inline]
+pub fn known_tokens(head: &RequestHead) -> u64 {
+    u64::from(head.prompt_tokens) + u64::from(head.max_tokens.unwrap_or(0))
 }
 
 /// Output tokens that a request will produce: its draw, cut where the model's context ends.

@@ -199,6 +199,9 @@ section! {
         kv: At<KvFile> = {},
         /// How requests are spread over replicas.
         route: At<RouteWord> = "least-loaded",
+        /// The router looks at the loads of replicas once in this time and knows nothing newer; `0s`: it always knows
+        /// them.
+        view_age: At<Delay> = "0s",
         /// Most requests a replica may hold, waiting and running; the rest waits in the gateway. No bound when left
         /// out.
         outstanding: Option<At<Count<1, 1_000_000>>>,
@@ -220,6 +223,9 @@ section! {
         service: At<DistFile<Times>>,
         /// How requests are spread over replicas.
         route: At<RouteWord> = "least-loaded",
+        /// The router looks at the loads of replicas once in this time and knows nothing newer; `0s`: it always knows
+        /// them.
+        view_age: At<Delay> = "0s",
         /// Most requests a replica may hold, waiting and running; the rest waits in the gateway. No bound when left
         /// out.
         outstanding: Option<At<Count<1, 1_000_000>>>,
@@ -362,12 +368,21 @@ words! {
         RoundRobin = "round-robin",
         /// Uniformly at random.
         Random = "random",
-        /// The smallest `4 * waiting + running`, ties to the lowest index.
+        /// The smallest load `4 * waiting + running`, ties to the lowest index.
         LeastLoaded = "least-loaded",
-        /// The less loaded of two drawn at random.
+        /// The fewest requests held, waiting and running, ties to the lowest index.
+        LeastOutstanding = "least-outstanding",
+        /// The smaller load of two drawn at random.
         PowerOfTwo = "power-of-two",
+        /// The fewest tokens of requests held (prompts and declared `max_tokens`), ties to the lowest index.
+        ShortestTokens = "shortest-tokens",
         /// The replica that has the prefix, unless it holds more than 1.25 times the mean load.
         PrefixAffinity = "prefix-affinity",
+        /// The replica that a hash of the session falls to; the next one on the ring while that is down or full.
+        SessionAffinity = "session-affinity",
+        /// The replica that was last sent the longest known prefix, unless its load is above the least by more than 64
+        /// and by more than half.
+        KvAware = "kv-aware",
     }
 }
 

@@ -23,6 +23,7 @@ mod profile_file;
 mod profile_leaf;
 mod refused;
 mod resolve;
+mod route;
 mod units;
 mod variants;
 
@@ -31,6 +32,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, SourceText};
 pub use fleet::{Fleet, NodeGroup, PoolFleet};
 pub use load::{Checked, Overrides, check, check_str, load, load_str, schema, variant_names};
 pub use policy::Policy;
+pub use route::Route;
 
 use crate::dist::Dist;
 use crate::profile::Subject;
@@ -109,7 +111,7 @@ impl Scenario {
                 Engine::Slots(engine) => engine.service.cv() == 0.0,
                 Engine::Llm(_) => true,
             };
-            service && (p.replicas == 1 || !matches!(p.route, Route::Random | Route::PowerOfTwo))
+            service && (p.replicas == 1 || !p.route.draws())
         };
         let pools = |w: &Workload| {
             let mut candidates = w.sender.candidates.iter().map(|(_, pool)| *pool);
@@ -181,7 +183,7 @@ pub struct Pool {
     /// How its replicas come and go.
     pub fleet: PoolFleet,
     /// How old the loads are that the router sees, at most: it looks at all replicas once in this time. Zero: it
-    /// always knows.
+    /// always knows. See [`crate::gateway::route::View`] for what is a load and what is never old.
     pub view_age: Span,
 }
 
@@ -212,21 +214,6 @@ pub enum QueueOrder {
     Fifo,
     /// Lower [`Tier::priority`] first, first come first served among equals.
     Priority,
-}
-
-/// How requests are spread over the replicas of a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// In turn.
-    RoundRobin,
-    /// Uniformly at random.
-    Random,
-    /// The smallest `4 * waiting + running`, ties to the lowest index.
-    LeastLoaded,
-    /// The less loaded of two drawn at random.
-    PowerOfTwo,
-    /// The replica that has the prefix (consistent hashing), unless it holds more than 1.25 times the mean load.
-    PrefixAffinity,
 }
 
 /// How a replica works.

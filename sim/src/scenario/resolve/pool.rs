@@ -10,6 +10,7 @@ use crate::scenario::diagnostic::{Errors, Place};
 use crate::scenario::file::{
     BatchingFile, LinearFile, LlmPool, OrderWord, QueueFile, RouteWord, ScenarioFile, SlotsPool, StepTimeFile,
 };
+use crate::scenario::leaf::Delay;
 use crate::scenario::{
     BatchPolicy, Batching, Engine, LlmEngine, Model, Pool, PoolFleet, Queue, QueueOrder, Route, SlotsEngine,
 };
@@ -29,13 +30,15 @@ pub(super) fn llm(
     let queue = queue(&pool.queue, waits, cx.errors);
     let tensor_parallel = pool.tensor_parallel.value.small();
     let model = model_of(&pool.model, &file.models, cx.errors);
-    if pool.route.value == RouteWord::PrefixAffinity && !pool.kv.value.prefix_cache.value {
+    let route = route(pool.route.value);
+    if route.follows_prefixes() && !pool.kv.value.prefix_cache.value {
         cx.errors.refuse_with(
             &pool.route.place,
-            "`prefix-affinity` has no prefixes to follow: the pool has no prefix cache",
+            format!("`{}` has no prefixes to follow: the pool has no prefix cache", route.name()),
             "set `kv = { prefix_cache = true }`, or use `least-loaded`",
         );
     }
+    let view_age = view_age(&pool.view_age, route, cx.errors);
     let model = model?;
     let model_file = file.models.entries[model].2.as_ref()?;
     let context_tokens = models[model].as_ref()?.context_tokens;
@@ -64,12 +67,12 @@ pub(super) fn llm(
         replicas: pool.replicas.value.small() as u16,
         gpus_per_replica: if pool.gpu.is_some() { tensor_parallel } else { 0 },
         engine: Engine::Llm(LlmEngine { law: Arc::new(law?), batching, kv: kv?, context_tokens }),
-        route: route(pool.route.value),
+        route,
         outstanding: pool.outstanding.as_ref().map(|at| at.value.small()),
         queue: queue?,
         permits: None,
         fleet: PoolFleet::fixed(pool.replicas.value.small() as u16),
-        view_age: Span::ZERO,
+        view_age: view_age?,
     })
 }
 
@@ -77,14 +80,16 @@ pub(super) fn slots(name: &str, pool: &SlotsPool, file: &ScenarioFile, errors: &
     let waits = pool.outstanding.is_some() || provisions(name, file);
     let queue = queue(&pool.queue, waits, errors);
     let model = model_of(&pool.model, &file.models, errors);
-    if pool.route.value == RouteWord::PrefixAffinity {
+    let route = route(pool.route.value);
+    if route.follows_prefixes() {
         errors.refuse_with(
             &pool.route.place,
-            "`prefix-affinity` has no prefixes to follow on a `slots` pool",
+            format!("`{}` has no prefixes to follow on a `slots` pool", route.name()),
             "use `least-loaded`",
         );
         return None;
     }
+    let view_age = view_age(&pool.view_age, route, errors)?;
     let service = dist::dist(&pool.service, errors)?;
     if service.mean() <= 0.0 {
         errors.refuse(&pool.service.place, "a service time of `0s` would answer before it was asked");
@@ -96,12 +101,12 @@ pub(super) fn slots(name: &str, pool: &SlotsPool, file: &ScenarioFile, errors: &
         replicas: pool.replicas.value.small() as u16,
         gpus_per_replica: 0,
         engine: Engine::Slots(SlotsEngine { servers: pool.servers.value.small(), service }),
-        route: route(pool.route.value),
+        route,
         outstanding: pool.outstanding.as_ref().map(|at| at.value.small()),
         queue: queue?,
         permits: None,
         fleet: PoolFleet::fixed(pool.replicas.value.small() as u16),
-        view_age: Span::ZERO,
+        view_age,
     })
 }
 
@@ -144,9 +149,28 @@ fn route(word: RouteWord) -> Route {
         RouteWord::RoundRobin => Route::RoundRobin,
         RouteWord::Random => Route::Random,
         RouteWord::LeastLoaded => Route::LeastLoaded,
+        RouteWord::LeastOutstanding => Route::LeastOutstanding,
         RouteWord::PowerOfTwo => Route::PowerOfTwo,
+        RouteWord::ShortestTokens => Route::ShortestTokens,
         RouteWord::PrefixAffinity => Route::PrefixAffinity,
+        RouteWord::SessionAffinity => Route::SessionAffinity,
+        RouteWord::KvAware => Route::KvAware,
     }
+}
+
+/// How old loads may be, for a policy that reads them.
+fn view_age(file: &At<Delay>, route: Route, errors: &mut Errors) -> Option<Span> {
+    if !file.value.0.is_zero() && !route.reads_loads() {
+        let readers = Route::ALL.into_iter().filter(|route| route.reads_loads());
+        let readers: Vec<String> = readers.map(|route| format!("`{}`", route.name())).collect();
+        errors.refuse_with(
+            &file.place,
+            format!("`view_age` would never act: `{}` reads no loads that replicas report", route.name()),
+            format!("leave it out, or use {}", readers.join(" or ")),
+        );
+        return None;
+    }
+    Some(file.value.0)
 }
 
 /// The model on its GPUs: `Some(None)` when the file does not say enough to place it, `None` when it cannot be.

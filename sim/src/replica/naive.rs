@@ -14,7 +14,7 @@
 use super::kv::block_key;
 use super::scheduler::first_or_next_token;
 use super::step_time::{StepLaw, StepShape};
-use super::{Delivered, Departures, Site, Stepper};
+use super::{Delivered, Departures, NORMAL, Site, Stepper, restart};
 use crate::observe::{GapRun, Observer, StepLine, StepRun};
 use crate::scenario::{BatchPolicy, Batching, Kv, LlmEngine};
 use crate::table::{NEVER, Place, SlotId, Table};
@@ -35,6 +35,8 @@ pub struct NaiveReplica {
     step: Option<Step>,
     admissions: u32,
     steps: u64,
+    /// Length of a step in thousandths of what the law says.
+    slow: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -212,14 +214,8 @@ impl NaiveReplica {
     fn preempt_last(&mut self, table: &mut Table, now: Time) {
         let mut member = self.batch.pop().expect("a sequence that needs a block is in the batch");
         self.kv.release(&mut member.blocks);
-        let slot = &mut table[member.id];
-        slot.place = Place::Waiting;
-        slot.target = slot.prompt + slot.generated;
-        slot.computed = 0;
-        slot.preemptions += 1;
-        if slot.preempted_at == NEVER {
-            slot.preempted_at = now;
-        }
+        restart(&mut table[member.id], now);
+        table[member.id].preemptions += 1;
         self.waiting.push_front(member.id);
     }
 
@@ -358,6 +354,7 @@ impl Stepper for NaiveReplica {
             step: None,
             admissions: 0,
             steps: 0,
+            slow: NORMAL,
         }
     }
 
@@ -413,7 +410,10 @@ impl Stepper for NaiveReplica {
             );
             return None;
         }
-        let plan = self.law.plan(&shape);
+        let mut plan = self.law.plan(&shape);
+        if self.slow != NORMAL {
+            plan = plan.slowed(&shape, self.slow);
+        }
         let end = now + plan.line.step(0);
         self.step = Some(Step { start: now, end, shape, outside_range: plan.outside_range });
         Some(end)
@@ -456,6 +456,28 @@ impl Stepper for NaiveReplica {
         for member in &mut self.batch {
             member.work = Work::Nothing;
         }
+    }
+
+    fn evict(&mut self, table: &mut Table, now: Time, out: &mut Departures) {
+        assert!(self.step.is_none(), "a replica cannot fail in a step: it is abandoned first");
+        for member in self.batch.drain(..) {
+            if member.ghost {
+                out.ghosts.push(member.id);
+            } else {
+                restart(&mut table[member.id], now);
+                out.evicted.push(member.id);
+            }
+        }
+        for id in self.waiting.drain(..) {
+            restart(&mut table[id], now);
+            out.evicted.push(id);
+        }
+        self.kv = BlockPool::new(self.kv.rule);
+    }
+
+    fn set_slow(&mut self, permille: u32) {
+        self.law.assert_slow(permille);
+        self.slow = permille;
     }
 
     fn is_stepping(&self) -> bool {

@@ -9,7 +9,7 @@
 
 use super::kv::KvCache;
 use super::step_time::{StepLaw, StepShape};
-use super::{Delivered, Departures, Site, Stepper};
+use super::{Delivered, Departures, NORMAL, Site, Stepper, restart};
 use crate::observe::{GapRun, Observer, StepLine, StepRun};
 use crate::request::WorkloadId;
 use crate::scenario::{BatchPolicy, Batching, LlmEngine};
@@ -41,6 +41,8 @@ pub struct Replica {
     ghosts: Vec<SlotId>,
     run: Option<Run>,
     steps: u64,
+    /// Length of a step in thousandths of what the law says.
+    slow: u32,
 }
 
 /// Marks, in [`crate::table::Slot::joined`], a ghost that had not joined the decoding sequences.
@@ -136,6 +138,15 @@ impl Decoding {
             steps += 1;
         }
         steps.min(most)
+    }
+
+    /// All members are gone; the clock goes on.
+    fn clear(&mut self) {
+        (self.count, self.context) = (0, 0);
+        self.residues.fill(0);
+        self.by_workload.fill(0);
+        self.late.clear();
+        self.ends.clear();
     }
 
     /// Whether a member's latest token is older or newer than the others'.
@@ -242,14 +253,8 @@ impl Replica {
         };
         self.kv.release(table, id, context);
         self.running -= 1;
-        let slot = &mut table[id];
-        slot.place = Place::Waiting;
-        slot.target = slot.prompt + slot.generated;
-        slot.computed = 0;
-        slot.preemptions += 1;
-        if slot.preempted_at == NEVER {
-            slot.preempted_at = now;
-        }
+        restart(&mut table[id], now);
+        table[id].preemptions += 1;
         self.waiting.push_front(table, id);
     }
 
@@ -520,6 +525,7 @@ impl Stepper for Replica {
             ghosts: Vec::new(),
             run: None,
             steps: 0,
+            slow: NORMAL,
             site,
         }
     }
@@ -612,7 +618,10 @@ impl Stepper for Replica {
         if shape.decodes > 0 {
             shape.context_tokens = self.decoding.context;
         }
-        let plan = self.law.plan(&shape);
+        let mut plan = self.law.plan(&shape);
+        if self.slow != NORMAL {
+            plan = plan.slowed(&shape, self.slow);
+        }
         let steps = if !self.skip || shape.prefill_tokens > 0 || (preempted && !self.waiting.is_empty()) {
             1
         } else {
@@ -694,12 +703,46 @@ impl Stepper for Replica {
             return;
         }
         // Ghosts went without a token in the step that is dropped, not in those before it.
-        self.ghosts.clear();
+        let ghosts = std::mem::take(&mut self.ghosts);
         run.steps -= 1;
         run.end = run.last_start;
         run.last_start = run.end - run.line.step(run.steps - 1);
         self.finish(table, observer, out);
         assert!(out.finished.is_empty(), "a run ends when a member does");
+        self.ghosts = ghosts;
+    }
+
+    fn evict(&mut self, table: &mut Table, now: Time, out: &mut Departures) {
+        assert!(self.run.is_none(), "a replica cannot fail in a step: it is abandoned first");
+        let mut members = self.ghosts.len();
+        let mut order = std::mem::take(&mut self.order);
+        for (id, admitted) in order.drain(..) {
+            if self.is_member(table, id, admitted) {
+                let Delivered { tokens, last } = self.delivered(table, id);
+                (table[id].generated, table[id].last_token) = (tokens, last);
+                restart(&mut table[id], now);
+                out.evicted.push(id);
+                members += 1;
+            }
+        }
+        self.order = order;
+        assert_eq!(members, self.running as usize, "members found and counted differ");
+        self.ghosts.sort_by_key(|&id| table[id].admitted);
+        out.ghosts.append(&mut self.ghosts);
+        while let Some(id) = self.waiting.pop_front(table) {
+            restart(&mut table[id], now);
+            out.evicted.push(id);
+        }
+        self.running = 0;
+        self.partial = None;
+        self.chunks.clear();
+        self.decoding.clear();
+        self.kv.clear();
+    }
+
+    fn set_slow(&mut self, permille: u32) {
+        self.law.assert_slow(permille);
+        self.slow = permille;
     }
 
     fn is_stepping(&self) -> bool {

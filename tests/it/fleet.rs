@@ -153,20 +153,13 @@ fn client() -> impl Strategy<Value = Client> {
             jitter,
             honour_retry_after: true,
             budget: budget.map(|(ratio, burst)| Budget { ratio, burst }),
-            on: vec![
-                Outcome::Refused,
-                Outcome::Expired,
-                Outcome::TimedOut,
-                Outcome::Lost,
-                Outcome::Failed,
-            ],
+            on: vec![Outcome::Refused, Outcome::Expired, Outcome::TimedOut, Outcome::Lost, Outcome::Failed],
             within: within.map(ms),
         },
     );
     let hedge = (0u64..400, 1u32..3).prop_map(|(after, most)| Hedge { after: ms(after), most });
-    (prop::option::of(retry), prop::option::weighted(0.4, hedge), any::<bool>()).prop_map(
-        |(retry, hedge, deaf)| Client { retry, hedge, deaf },
-    )
+    (prop::option::of(retry), prop::option::weighted(0.4, hedge), any::<bool>())
+        .prop_map(|(retry, hedge, deaf)| Client { retry, hedge, deaf })
 }
 
 fn target(pools: u16, replicas: u16) -> impl Strategy<Value = Target> {
@@ -183,13 +176,14 @@ fn faults(pools: u16, replicas: u16) -> impl Strategy<Value = Vec<Fault>> {
     let effect = prop_oneof![3 => Just(Effect::Down), 1 => (1_100u32..4_000).prop_map(Effect::Slow)];
     let fault = (0u64..3_000, prop::option::weighted(0.8, 1u64..1_500), target(pools, replicas), effect);
     prop::collection::vec(fault, 0..5).prop_map(|faults| {
-        let fault = |(index, (at, lasts, target, effect)): (usize, (u64, Option<u64>, Target, Effect))| Fault {
-            name: format!("fault-{index}"),
-            at: Time::ZERO + ms(at),
-            lasts: lasts.map(ms),
-            target,
-            effect,
-        };
+        let fault =
+            |(index, (at, lasts, target, effect)): (usize, (u64, Option<u64>, Target, Effect))| Fault {
+                name: format!("fault-{index}"),
+                at: Time::ZERO + ms(at),
+                lasts: lasts.map(ms),
+                target,
+                effect,
+            };
         faults.into_iter().enumerate().map(fault).collect()
     })
 }
@@ -273,11 +267,8 @@ fn case() -> impl Strategy<Value = Case> {
             for (index, ((replicas, route, outstanding, age), fleet)) in built.into_iter().enumerate() {
                 let mut pool = llm_pool(&format!("pool-{index}"), replicas, route, engine.clone());
                 pool.outstanding = outstanding;
-                pool.queue = Queue {
-                    most: outstanding.map(|most| 2 * most),
-                    wait: None,
-                    order: QueueOrder::Fifo,
-                };
+                pool.queue =
+                    Queue { most: outstanding.map(|most| 2 * most), wait: None, order: QueueOrder::Fifo };
                 pool.view_age = ms(age);
                 pool.fleet = fleet;
                 pools.push(pool);
@@ -385,8 +376,7 @@ fn assert_sound(case: &Case) {
     }
     let feeds = case.arrivals.iter().cloned().map(Script::new).collect();
     let go_on = |_: Time, _: &Totals| ControlFlow::Continue(());
-    let mut unseen =
-        simulate(&case.scenario, feeds, case.scenario.seed, Mode::Naive, &mut Nobody, go_on);
+    let mut unseen = simulate(&case.scenario, feeds, case.scenario.seed, Mode::Naive, &mut Nobody, go_on);
     unseen.events = 0;
     assert_eq!(naive.0, unseen, "an observer changed the run");
 }
@@ -434,7 +424,9 @@ fn the_random_fleets_fail_scale_retry_hedge_and_transfer() {
     ] {
         assert!(count > 100, "{name}: {count}");
     }
-    for outcome in [Outcome::Completed, Outcome::Refused, Outcome::TimedOut, Outcome::Lost, Outcome::Cancelled] {
+    for outcome in
+        [Outcome::Completed, Outcome::Refused, Outcome::TimedOut, Outcome::Lost, Outcome::Cancelled]
+    {
         assert!(outcomes[outcome as usize] > 50, "attempts {outcome:?}: {outcomes:?}");
     }
     for outcome in [Outcome::Queued, Outcome::Running, Outcome::InTransfer] {

@@ -159,7 +159,8 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let (entry, home) = (self.entry(home), usize::from(home));
         let (first, behind) = (&self.pools[entry], &self.pools[home]);
         Facts {
-            is_up: self.elastic.is_up(entry, first.view.ready()) && self.elastic.is_up(home, behind.view.ready()),
+            is_up: self.elastic.is_up(entry, first.view.ready())
+                && self.elastic.is_up(home, behind.view.ready()),
             is_busy: !first.serves_at_once(),
             ready: first.view.ready(),
             requests: first.requests + if home == entry { 0 } else { behind.requests },
@@ -170,13 +171,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     /// Asks what keeps no count, then whether the request can be served at all, then what counts. A request that would
     /// be refused by a full queue at this very instant (`at_once`) takes nothing from what counts.
     #[inline]
-    fn let_in(
-        &mut self,
-        id: SlotId,
-        number: u16,
-        head: &RequestHead,
-        at_once: bool,
-    ) -> Result<(), Refusal> {
+    fn let_in(&mut self, id: SlotId, number: u16, head: &RequestHead, at_once: bool) -> Result<(), Refusal> {
         let home = self.admission.class(number).pool;
         let slot = &mut self.table[id];
         (slot.class, slot.home, slot.pool) = (number, home, home);

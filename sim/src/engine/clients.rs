@@ -167,12 +167,8 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         state.coming += 1;
         // It is sent so that it reaches the gateway now.
         let there = self.scenario.workloads[usize::from(slot.workload)].network / 2;
-        let arrival = Arrival {
-            at: self.now - there,
-            head: state.head,
-            draw: state.draw,
-            chain: state.chain.clone(),
-        };
+        let arrival =
+            Arrival { at: self.now - there, head: state.head, draw: state.draw, chain: state.chain.clone() };
         let request = slot.request;
         self.come(Coming { arrival, request });
     }

@@ -10,8 +10,8 @@ use crate::observe::{FaultFact, Observer, ScaleCause, ScaleChange};
 use crate::replica::Stepper;
 use crate::request::{Outcome, PoolId, ReplicaId};
 use crate::rng::{Purpose, Rng, source_of, stream};
-use crate::scenario::fleet::{Aim, Effect, Failures, Target};
-use crate::scenario::{Engine, OnFailure, Scenario};
+use crate::scenario::fleet::{Aim, Effect, Failures, OnFailure, Target};
+use crate::scenario::{Engine, Scenario};
 use crate::table::{NEVER, SlotId};
 use crate::time::{Span, Time};
 
@@ -55,12 +55,16 @@ impl Elastic {
             let fails = nodes.failures.is_some();
             (0..nodes.count).filter(move |_| fails).map(move |machine| {
                 let source = source_of(&nodes.name);
-                (Spot { group, machine }, stream(seed, Purpose::Failure, source, 1 << 32 | u64::from(machine)))
+                (
+                    Spot { group, machine },
+                    stream(seed, Purpose::Failure, source, 1 << 32 | u64::from(machine)),
+                )
             })
         });
         let machines: Vec<_> = machines.collect();
         let pools = &scenario.pools;
-        let own = |pool: &crate::scenario::Pool| pool.fleet.failures.is_some() || pool.fleet.scaling.is_some();
+        let own =
+            |pool: &crate::scenario::Pool| pool.fleet.failures.is_some() || pool.fleet.scaling.is_some();
         let on = !fleet.faults.is_empty() || !machines.is_empty() || pools.iter().any(own);
         let failures = pools.iter().filter(|_| on).flat_map(|pool| {
             let source = source_of(&pool.name);
@@ -227,7 +231,14 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
                 let failures = self.scenario.fleet.nodes[spot.group].failures.as_ref();
                 let lasts = failures.expect("it fails by itself").mttr.sample_span(rng);
                 let back = self.now.saturating_add(lasts);
-                self.events.push(Event::new(back, Class::Fleet, MACHINE_IS_BACK, event.target, event.target, 0));
+                self.events.push(Event::new(
+                    back,
+                    Class::Fleet,
+                    MACHINE_IS_BACK,
+                    event.target,
+                    event.target,
+                    0,
+                ));
                 self.strike(Target::Node(spot.group, spot.machine), observer);
             }
             MACHINE_IS_BACK => {
@@ -338,7 +349,8 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
 
     fn machines_of(&self, target: Target) -> Vec<Spot> {
         let groups = self.scenario.fleet.nodes.iter().enumerate();
-        let all = groups.flat_map(|(group, nodes)| (0..nodes.count).map(move |machine| Spot { group, machine }));
+        let all =
+            groups.flat_map(|(group, nodes)| (0..nodes.count).map(move |machine| Spot { group, machine }));
         let hit = |spot: &Spot| match target {
             Target::Node(group, machine) => *spot == Spot { group, machine },
             Target::Zone(zone) => self.scenario.fleet.nodes[spot.group].zone == zone,
@@ -528,9 +540,10 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let can_yield = |&station: &usize| {
             let other = self.stations[station].pool;
             let fleet = &self.scenario.pools[other].fleet;
-            let spare = fleet.scaling.as_ref().is_some_and(|rule| {
-                self.elastic.replicas.count(other).ready > rule.least(self.now)
-            });
+            let spare = fleet
+                .scaling
+                .as_ref()
+                .is_some_and(|rule| self.elastic.replicas.count(other).ready > rule.least(self.now));
             let idle = self.stations[station].load() == (0, 0);
             other != pool
                 && spare

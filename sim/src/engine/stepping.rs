@@ -10,7 +10,7 @@ use crate::gateway::known_tokens;
 use crate::observe::Observer;
 use crate::replica::Stepper;
 use crate::request::{Outcome, ReplicaId};
-use crate::scenario::OnFailure;
+use crate::scenario::fleet::OnFailure;
 use crate::slots::Started;
 use crate::table::{NEVER, SlotId, Table};
 use crate::time::Time;

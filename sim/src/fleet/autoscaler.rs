@@ -60,7 +60,9 @@ impl Autoscaler {
 
     /// What the measure asks for by itself.
     fn asked(&self, wanted: u16, reading: &Reading) -> u16 {
-        let (Some(aim), Some(measured)) = (self.rule.aim, reading.measured) else { return wanted_without(self.rule.aim, wanted) };
+        let (Some(aim), Some(measured)) = (self.rule.aim, reading.measured) else {
+            return wanted_without(self.rule.aim, wanted);
+        };
         // `ask / scale` replicas would be exactly on target; `now` replicas are there.
         let (ask, scale, now) = match aim {
             Aim::Concurrency(target) | Aim::Queue(target) => {

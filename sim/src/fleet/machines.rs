@@ -30,9 +30,8 @@ pub struct Machines {
 impl Machines {
     /// Every machine works and is free.
     pub fn new(groups: &[NodeGroup]) -> Self {
-        let machines = |group: &NodeGroup| {
-            vec![Machine { free: group.gpus, down: 0, owed: 0 }; group.count as usize]
-        };
+        let machines =
+            |group: &NodeGroup| vec![Machine { free: group.gpus, down: 0, owed: 0 }; group.count as usize];
         Machines { groups: groups.iter().map(machines).collect() }
     }
 

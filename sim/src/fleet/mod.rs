@@ -5,6 +5,7 @@
 //! twice or never, and capacity would be promised that is not there.
 
 pub mod autoscaler;
+pub mod link;
 pub mod machines;
 pub mod replicas;
 

@@ -85,8 +85,7 @@ impl Replicas {
         };
         for (index, pool) in scenario.pools.iter().enumerate() {
             let (first, len) = (replicas.units.len(), usize::from(pool.replicas));
-            let unit =
-                Unit { pool: index as u16, state: State::Off, epoch: 0, spot: None, down: 0 };
+            let unit = Unit { pool: index as u16, state: State::Off, epoch: 0, spot: None, down: 0 };
             replicas.units.resize(first + len, unit);
             replicas.pools.push(Group {
                 first,

@@ -365,9 +365,9 @@ impl Admission {
         let class = &self.classes[usize::from(number)];
         self.scratch.clear();
         self.scratch.extend(class.claims.iter().map(|template| template.claim(head)));
-        meters.try_in_vain(now, &self.scratch).map_err(|denied| {
-            class.refusal(now, &denied, denied.claim, self.scratch[denied.claim].key)
-        })
+        meters
+            .try_in_vain(now, &self.scratch)
+            .map_err(|denied| class.refusal(now, &denied, denied.claim, self.scratch[denied.claim].key))
     }
 
     /// A request that was let in is over: gives back what it held, and settles what it had reserved.

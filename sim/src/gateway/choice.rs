@@ -78,7 +78,10 @@ impl Choices {
             let tier = &scenario.tiers[workload.tier];
             let choice = tier.choice.clone()?;
             let place = |pool: PoolId| {
-                tier.pools.iter().position(|&other| other == pool).expect("a candidate is one of the tier's pools")
+                tier.pools
+                    .iter()
+                    .position(|&other| other == pool)
+                    .expect("a candidate is one of the tier's pools")
             };
             let candidate = |&(_, pool): &(usize, PoolId)| Candidate {
                 weight: choice.weights.get(place(pool)).copied().unwrap_or(0),
@@ -116,9 +119,8 @@ impl Choices {
             Prefer::LeastLoaded => {
                 self.order.sort_by(|&a, &b| {
                     let (a, b) = (facts(a), facts(b));
-                    let load = |one: &Facts, other: &Facts| {
-                        u64::from(one.requests) * u64::from(other.ready.max(1))
-                    };
+                    let load =
+                        |one: &Facts, other: &Facts| u64::from(one.requests) * u64::from(other.ready.max(1));
                     load(&a, &b).cmp(&load(&b, &a))
                 });
             }
@@ -160,7 +162,8 @@ mod tests {
 
     #[test]
     fn fall_backs_come_last_in_the_order_of_the_file_however_cheap() {
-        let mut choices = choices(Prefer::Cheapest, &[(0, 9, false), (0, 1, true), (0, 3, false), (0, 0, true)]);
+        let mut choices =
+            choices(Prefer::Cheapest, &[(0, 9, false), (0, 1, true), (0, 3, false), (0, 0, true)]);
         assert_eq!(choices.order(0, |_| Facts::default()), [2, 0, 1, 3]);
     }
 

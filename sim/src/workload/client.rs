@@ -50,14 +50,7 @@ pub fn is_tried_again(retry: &Retry, outcome: Outcome, retryable: bool) -> bool 
 
 /// The pause before retry number `tries` (from 0) of request `index`: exponential back-off with jitter, no shorter than
 /// what the service announced when that is honoured.
-pub fn pause(
-    retry: &Retry,
-    tries: u32,
-    announced: Option<Span>,
-    seed: u64,
-    source: u64,
-    index: u64,
-) -> Span {
+pub fn pause(retry: &Retry, tries: u32, announced: Option<Span>, seed: u64, source: u64, index: u64) -> Span {
     let mut pause = u128::from(retry.base.as_nanos());
     let cap = u128::from(retry.cap.as_nanos());
     for _ in 0..tries {

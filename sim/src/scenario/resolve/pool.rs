@@ -161,7 +161,7 @@ fn route(word: RouteWord) -> Route {
 /// How old loads may be, for a policy that reads them.
 fn view_age(file: &At<Delay>, route: Route, errors: &mut Errors) -> Option<Span> {
     if !file.value.0.is_zero() && !route.reads_loads() {
-        let readers = Route::ALL.into_iter().filter(|route| route.reads_loads());
+        let readers = Route::ALL.iter().filter(|route| route.reads_loads());
         let readers: Vec<String> = readers.map(|route| format!("`{}`", route.name())).collect();
         errors.refuse_with(
             &file.place,

@@ -305,6 +305,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         if pool.queue.is_empty() && pool.permits.available() {
             let picked = pool.router.pick(&pool.view, self.table.head(id), self.table.chain(id));
             if let Some(replica) = picked {
+                pool.queue.pass(self.table.head(id));
                 return self.dispatch(id, pool_index, replica, observer);
             }
         }
@@ -593,6 +594,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             let pool = &mut self.pools[usize::from(slot.pool)];
             pool.permits.give_back(self.now);
             pool.view.give_back(slot.replica, gateway::known_tokens(&done.head));
+            pool.queue.settle(&done.head, u64::from(done.head.prompt_tokens) + u64::from(done.generated));
         }
         if slot.holds {
             self.admission.over(self.now, id, slot.class, &done.head, done.generated, &mut self.meters);

@@ -65,6 +65,7 @@ pub fn queue(
         tier,
         pool: 0,
         tenants: 1,
+        weight: 1_000,
         sessions: matches!(arrivals, Arrivals::Population { .. }).then(|| Sessions {
             turns: Dist::constant(1.0).unwrap(),
             think: Dist::exponential(THINK).unwrap(),

@@ -140,6 +140,7 @@ fn queue(file: &At<QueueFile>, waits: bool, errors: &mut Errors) -> Option<Queue
         order: match queue.order.value {
             OrderWord::Fifo => QueueOrder::Fifo,
             OrderWord::Priority => QueueOrder::Priority,
+            OrderWord::Fair => QueueOrder::Fair,
         },
     })
 }

@@ -64,6 +64,7 @@ fn scenario(replicas: u16, route: Route) -> Scenario {
             tier: 0,
             pool: 0,
             tenants: 1,
+            weight: 1_000,
             arrivals: Arrivals::Renewal(Dist::exponential(1.0 / rate).expect("positive")),
             lengths: Lengths::Independent {
                 prompt: lengths(987.5, 16.0, 3072.0).expect("valid"),

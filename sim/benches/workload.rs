@@ -22,6 +22,7 @@ fn scenario(arrivals: Arrivals, sessions: Option<Sessions>) -> Scenario {
         tier: 0,
         pool: 0,
         tenants: 1,
+        weight: 1_000,
         arrivals,
         lengths: Lengths::Independent {
             prompt: law(Dist::lognormal(900.0, 1.2)),

@@ -108,6 +108,26 @@ pub fn mm1_mean_number(rho: f64) -> Option<f64> {
     Some(rho / (1.0 - rho))
 }
 
+/// Mean number in the system of each server in the supermarket model, for `0 <= rho < 1` and `choices >= 1`.
+///
+/// Requests arrive by a Poisson process at very many single servers with lines of their own and exponential services;
+/// each joins the shortest of `choices` lines drawn at random. A share `rho^((d^i - 1) / (d - 1))` of the servers has
+/// at least `i` in the system, so the sum over `i >= 1` is the mean; one choice is M/M/1. It is the limit of many
+/// servers: `n` of them differ by a term of the order `1 / n`. O(log(1 / (1 - rho))) terms for two choices and more.
+/// Source: Vvedenskaya, Dobrushin, Karpelevich, *Queueing System with Selection of the Shortest of Two Queues*, 1996;
+/// Mitzenmacher, *The Power of Two Choices in Randomized Load Balancing*, 2001, section 3.
+pub fn supermarket_mean_number(rho: f64, choices: u32) -> Option<f64> {
+    load(rho)?;
+    let d = match choices {
+        0 => return None,
+        1 => return mm1_mean_number(rho),
+        more => f64::from(more),
+    };
+    // The exponents are 1, 1 + d, 1 + d + d^2, ...: each is the one before times d, and one.
+    let exponents = std::iter::successors(Some(1.0), |exponent| Some(d * exponent + 1.0));
+    Some(exponents.map(|exponent| rho.powf(exponent)).take_while(|&share| share > 1e-18).sum())
+}
+
 /// Quantile `q` in `[0, 1)` of the time in an M/M/1 system, seconds: it is exponential with mean `s / (1 - rho)`.
 ///
 /// Source: Kleinrock I, section 5.7.
@@ -326,6 +346,19 @@ mod tests {
     }
 
     #[test]
+    fn the_supermarket_has_mitzenmachers_printed_times() {
+        // Mitzenmacher's table of predictions for two choices: mean time in the system in units of the service, which
+        // is the number over rho (Little).
+        for (rho, time) in
+            [(0.5, 1.2657), (0.7, 1.6145), (0.8, 1.9475), (0.9, 2.6141), (0.95, 3.3830), (0.99, 5.4320)]
+        {
+            close(supermarket_mean_number(rho, 2).map(|number| number / rho), time, 5e-5);
+        }
+        close(supermarket_mean_number(0.9, 1), mm1_mean_number(0.9).unwrap(), 1e-12);
+        assert!(supermarket_mean_number(0.9, 3).unwrap() < supermarket_mean_number(0.9, 2).unwrap());
+    }
+
+    #[test]
     fn quantiles_invert_their_tails_even_where_service_and_wait_have_equal_rates() {
         for (offered, servers) in [(2.0, 3), (1.999_999_999, 3), (39.999, 40), (0.1, 8), (7.0, 8)] {
             for q in [0.5, 0.99, 0.999_999] {
@@ -385,6 +418,8 @@ mod tests {
         assert_eq!(erlang_b(-1.0, 2), None);
         assert_eq!(mm1_mean_wait(1.0, 1.0), None);
         assert_eq!(mm1_mean_wait(-0.1, 1.0), None);
+        assert_eq!(supermarket_mean_number(1.0, 2), None);
+        assert_eq!(supermarket_mean_number(0.5, 0), None);
         assert_eq!(mg1_mean_wait(0.5, 1.0, -1.0), None);
         assert_eq!(mg1_mean_wait(0.5, 0.0, 1.0), None);
         assert_eq!(mmc_response_quantile(0.5, 1, 1.0, 1.0), None);

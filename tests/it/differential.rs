@@ -199,7 +199,8 @@ pub(crate) fn identify(arrival: &mut Arrival, identity: u8) {
 fn case() -> impl Strategy<Value = Case> {
     let view_age = prop_oneof![2 => Just(0u64), 1 => 1u64..50, 1 => 50u64..1_500];
     let route = (prop::sample::select(Route::ALL.to_vec()), view_age);
-    let queue = (prop::option::of(0u32..6), prop::option::of(0u64..900), any::<bool>());
+    let order = prop::sample::select(vec![QueueOrder::Fifo, QueueOrder::Priority, QueueOrder::Fair]);
+    let queue = (prop::option::of(0u32..6), prop::option::of(0u64..900), order);
     let asks = prop::collection::vec(prop::collection::vec(ask(), 0..40), 1..3);
     (
         engine(),
@@ -217,7 +218,7 @@ fn case() -> impl Strategy<Value = Case> {
                 replicas,
                 (route, view_age_ms),
                 outstanding,
-                (most, wait, by_priority),
+                (most, wait, order),
                 asks,
                 (cut, rules),
                 network_ms,
@@ -226,17 +227,14 @@ fn case() -> impl Strategy<Value = Case> {
                 pool.outstanding = outstanding;
                 pool.view_age = Span::from_millis(view_age_ms);
                 pool.permits = rules.permits.map(|most| Permits { most, reason: QUEUE_FULL });
-                pool.queue = Queue {
-                    most,
-                    wait: wait.map(Span::from_millis),
-                    order: if by_priority { QueueOrder::Priority } else { QueueOrder::Fifo },
-                };
+                pool.queue = Queue { most, wait: wait.map(Span::from_millis), order };
                 let mut workloads = Vec::new();
                 let mut arrivals = Vec::new();
                 for (id, asks) in asks.iter().enumerate() {
                     let mut source = workload(&format!("workload-{id}"), 0, id);
                     source.sender.candidates = vec![(0, 0)];
                     source.network = Span::from_millis(2 * network_ms);
+                    (source.tenants, source.weight) = (3, 1_000 + 700 * id as u32);
                     workloads.push(source);
                     let mut at = 0;
                     arrivals.push(
@@ -251,6 +249,10 @@ fn case() -> impl Strategy<Value = Case> {
                                 let most = rules.overhead_ms.unwrap_or(0);
                                 request.draw.overhead =
                                     Span::from_millis(most * u64::from(ask.identity % 3) / 2);
+                                request.head.tenant = u32::from(ask.identity % 3);
+                                request.head.session = u64::from(ask.identity % 7);
+                                request.head.max_tokens =
+                                    (ask.identity % 5 == 0).then_some(1 + u32::from(ask.identity));
                                 identify(&mut request, ask.identity);
                                 request
                             })

@@ -117,6 +117,7 @@ pub fn workload(name: &str, pool: u16, tier: usize) -> Workload {
         tier,
         pool,
         tenants: 1,
+        weight: 1_000,
         arrivals: Arrivals::Renewal(Dist::constant(1.0).unwrap()),
         lengths: Lengths::FromTrace,
         max_tokens: None,

@@ -160,6 +160,7 @@ pub(super) fn workload() -> Workload {
         tier: 0,
         pool: 0,
         tenants: 1,
+        weight: 1_000,
         arrivals: Arrivals::Population { users: 1 },
         lengths: Lengths::FromTrace,
         max_tokens: None,

@@ -151,7 +151,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let outcome = if self.table[id].orphan { Outcome::TimedOut } else { outcome };
         let done = self.record(id, outcome, refusal);
         observer.finished(&done);
-        self.leave_pool(id);
+        self.leave_pool(id, true);
         let slot = &self.table[id];
         let request = slot.request;
         if slot.holds {

@@ -427,16 +427,17 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     /// A request of a replica that has failed goes back to a queue: that of its pool, or, when it has to be processed
     /// from its prompt on, that of the pool that does this.
     fn move_on(&mut self, id: SlotId, pool: usize) {
-        self.leave_pool(id);
+        let Some(prompts) = self.pools[pool].prefill else {
+            self.leave_pool(id, false);
+            return self.come_back(id, pool);
+        };
+        self.leave_pool(id, true);
         let slot = &mut self.table[id];
-        match self.pools[pool].prefill {
-            Some(prompts) => {
-                slot.pool = prompts as u16;
-                slot.output = slot.generated + 1;
-                self.come_back(id, prompts);
-            }
-            None => self.come_back(id, pool),
-        }
+        slot.pool = prompts as u16;
+        slot.output = slot.generated + 1;
+        // It is new to that pool's queue: counted as if it had passed, which coming back undoes.
+        self.pools[prompts].queue.pass(self.table.head(id));
+        self.come_back(id, prompts);
     }
 
     /// The router notices after a while what has become of a replica.

@@ -1,7 +1,7 @@
 //! A replica of either kind, as the hub sees it.
 
 use crate::gateway::choice::Pace;
-use crate::gateway::queue::GatewayQueue;
+use crate::gateway::queue::{GatewayQueue, Member};
 use crate::gateway::route::{Router, View};
 use crate::limits::Usage;
 use crate::replica::{Site, Stepper};
@@ -170,13 +170,19 @@ pub(super) fn build<S: Stepper>(
             pools.contains(&(index as u16))
         });
         let workloads: Vec<u16> = users.clone().map(|(id, _)| id as u16).collect();
-        let priorities = users.map(|(_, workload)| scenario.tiers[workload.tier].priority);
+        let members = users.map(|(id, workload)| Member {
+            workload: id as u16,
+            tenants: workload.tenants,
+            priority: scenario.tiers[workload.tier].priority,
+            weight: workload.weight,
+        });
+        let members: Vec<Member> = members.collect();
         let (kv_blocks, slots) = match &pool.engine {
             Engine::Llm(engine) => (u64::from(engine.kv.blocks), u64::from(engine.batching.sequences)),
             Engine::Slots(engine) => (0, u64::from(engine.servers)),
         };
         pools.push(PoolState {
-            queue: GatewayQueue::new(pool.queue, priorities),
+            queue: GatewayQueue::new(pool.queue, &members),
             router: Router::new(pool, seed, index as u64),
             view: View::new(pool),
             first: stations.len(),

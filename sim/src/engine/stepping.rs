@@ -33,19 +33,31 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.pools[usize::from(slot.pool)].first + usize::from(slot.replica)
     }
 
-    /// Sends a request of a pool to a replica, when the router finds one. Returns whether the request is off the
-    /// gateway's hands (it may be lost on the way to a replica that has failed unnoticed).
+    /// Sends a request of a pool to a replica, when the router finds one; `waited` in the queue or not. Returns whether
+    /// the request is off the gateway's hands (it may be lost on the way to a replica that has failed unnoticed).
     #[inline]
-    pub(super) fn dispatch_one(&mut self, id: SlotId, pool: usize, observer: &mut impl Observer) -> bool {
+    pub(super) fn dispatch_one(
+        &mut self,
+        id: SlotId,
+        pool: usize,
+        waited: bool,
+        observer: &mut impl Observer,
+    ) -> bool {
         loop {
             let state = &mut self.pools[pool];
             let picked = state.router.pick(&state.view, self.table.head(id), self.table.chain(id));
             let Some(replica) = picked else { return false };
             if self.elastic.serves(self.pools[pool].first + usize::from(replica)) {
+                if !waited {
+                    self.pools[pool].queue.pass(self.table.head(id));
+                }
                 self.dispatch(id, pool, replica, observer);
                 return true;
             }
             if self.scenario.pools[pool].fleet.on_failure == OnFailure::Lose {
+                if waited {
+                    self.pools[pool].queue.settle(self.table.head(id), 0);
+                }
                 self.conclude(id, Outcome::Lost, None, observer);
                 self.table.release(id);
                 return true;
@@ -89,9 +101,10 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.refresh(station);
     }
 
-    /// A request leaves its pool's queue or replica for good, or for another pool: permits and counts are given back.
+    /// A request leaves its pool's queue or replica: permits and counts are given back. `served` unless it comes back to
+    /// the queue of the same pool.
     #[inline]
-    pub(super) fn leave_pool(&mut self, id: SlotId) {
+    pub(super) fn leave_pool(&mut self, id: SlotId, served: bool) {
         let slot = &mut self.table[id];
         let pool = usize::from(slot.pool);
         if std::mem::take(&mut slot.entered) {
@@ -99,9 +112,13 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             self.signals.leave(self.now, pool);
         }
         if std::mem::take(&mut slot.permit) {
-            let replica = slot.replica;
+            let (replica, generated) = (slot.replica, slot.generated);
             let state = &mut self.pools[pool];
             state.permits.give_back(self.now);
+            if served {
+                let head = self.table.head(id);
+                state.queue.settle(head, u64::from(head.prompt_tokens) + u64::from(generated));
+            }
             if state.view.counts_tokens() {
                 state.view.give_back(replica, known_tokens(self.table.head(id)));
             }
@@ -255,7 +272,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
                 return;
             }
             state.queue.pop(&mut self.table);
-            if !self.dispatch_one(id, pool, observer) {
+            if !self.dispatch_one(id, pool, true, observer) {
                 let priority = self.priority(id);
                 return self.pools[pool].queue.push_front(&mut self.table, id, priority);
             }

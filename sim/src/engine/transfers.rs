@@ -40,7 +40,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
 
     /// The pool that processes prompts is done with a request: it is complete, or its KV cache is sent on.
     pub(super) fn hand_over(&mut self, id: SlotId, observer: &mut impl Observer) {
-        self.leave_pool(id);
+        self.leave_pool(id, true);
         let slot = &mut self.table[id];
         let home = usize::from(slot.home);
         (slot.pool, slot.output) = (slot.home, slot.whole);

@@ -7,6 +7,7 @@ pub mod admission;
 pub mod choice;
 pub mod queue;
 pub mod route;
+mod tree;
 
 use crate::request::RequestHead;
 use crate::scenario::{Engine, Pool};

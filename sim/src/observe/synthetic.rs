@@ -63,6 +63,7 @@ pub(crate) fn scenario() -> Scenario {
         tier: 0,
         pool,
         tenants,
+        weight: 1_000,
         arrivals: Arrivals::Population { users: 1 },
         lengths: Lengths::Independent { prompt: constant(100.0), output: constant(100.0) },
         max_tokens: None,

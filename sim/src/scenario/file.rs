@@ -405,6 +405,9 @@ words! {
         Fifo = "fifo",
         /// The tier with the lower `priority` first, first come first served among equals.
         Priority = "priority",
+        /// The tenant that was given the fewest tokens for its `weight`, first come first served within a tenant. What
+        /// was idle has no credit. Priorities of tiers count nothing.
+        Fair = "fair",
     }
 }
 
@@ -439,6 +442,9 @@ section! {
         request: At<RequestFile> = {},
         /// Tenants its requests are spread over.
         tenants: At<Count<1, 1_000_000>> = 1,
+        /// Share of each of its tenants in queues with `order = "fair"`, against tenants of other workloads; in
+        /// thousandths.
+        weight: At<Number<1, 1_000_000>> = 1.0,
         /// When requests, or sessions, start.
         arrivals: At<ArrivalsFile>,
         /// Prompt tokens (of a turn: without the shared prefix and the conversation it carries).

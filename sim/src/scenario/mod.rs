@@ -214,6 +214,9 @@ pub enum QueueOrder {
     Fifo,
     /// Lower [`Tier::priority`] first, first come first served among equals.
     Priority,
+    /// The tenant that was given the fewest tokens for its [`Workload::weight`], first come first served within a
+    /// tenant; priorities count nothing.
+    Fair,
 }
 
 /// How a replica works.
@@ -345,6 +348,8 @@ pub struct Workload {
     pub pool: PoolId,
     /// Tenants its requests are spread over, at least 1.
     pub tenants: u32,
+    /// Share of each of its tenants in a fair queue against tenants of other workloads, thousandths, at least 1.
+    pub weight: u32,
     /// When requests (or sessions) start.
     pub arrivals: Arrivals,
     /// How long prompts and outputs are.

@@ -17,6 +17,7 @@ pub(super) fn workload() -> Workload {
         tier: 0,
         pool: 0,
         tenants: 1,
+        weight: 1_000,
         arrivals: Arrivals::Renewal(Dist::exponential(0.02).unwrap()),
         lengths: Lengths::Independent {
             prompt: Dist::lognormal(900.0, 1.2).unwrap(),

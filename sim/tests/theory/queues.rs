@@ -8,12 +8,12 @@ use tidegate_sim::theory;
 use tidegate_sim::time::Span;
 
 /// Mean service time, seconds.
-const SERVICE: f64 = 0.01;
+pub const SERVICE: f64 = 0.01;
 
 /// Servers, and how many requests wait where.
 #[derive(Clone, Copy)]
-struct Station {
-    replicas: u16,
+pub struct Station {
+    pub replicas: u16,
     servers: u32,
     /// Places in the gateway's queue; `None` leaves waiting to the replica.
     places: Option<u32>,
@@ -22,7 +22,7 @@ struct Station {
 
 impl Station {
     /// One replica whose servers share a line of their own.
-    fn servers(servers: u32) -> Self {
+    pub fn servers(servers: u32) -> Self {
         Station { replicas: 1, servers, places: None, order: QueueOrder::Fifo }
     }
 
@@ -33,7 +33,13 @@ impl Station {
 }
 
 /// A queue named after Kendall's notation, fed for `horizon_s` seconds.
-fn queue(name: &str, station: Station, service: Dist, arrivals: Vec<Arrivals>, horizon_s: f64) -> Scenario {
+pub fn queue(
+    name: &str,
+    station: Station,
+    service: Dist,
+    arrivals: Vec<Arrivals>,
+    horizon_s: f64,
+) -> Scenario {
     let pool = Pool {
         name: "pool".into(),
         model: 0,
@@ -59,6 +65,7 @@ fn queue(name: &str, station: Station, service: Dist, arrivals: Vec<Arrivals>, h
         tier,
         pool: 0,
         tenants: 1,
+        weight: 1_000,
         sessions: matches!(arrivals, Arrivals::Population { .. }).then(|| Sessions {
             turns: Dist::constant(1.0).unwrap(),
             think: Dist::exponential(THINK).unwrap(),
@@ -104,11 +111,11 @@ fn queue(name: &str, station: Station, service: Dist, arrivals: Vec<Arrivals>, h
 const THINK: f64 = 0.06;
 
 /// Poisson arrivals that offer `load` Erlangs.
-fn poisson(load: f64) -> Arrivals {
+pub fn poisson(load: f64) -> Arrivals {
     Arrivals::Renewal(Dist::exponential(SERVICE / load).unwrap())
 }
 
-fn exponential() -> Dist {
+pub fn exponential() -> Dist {
     Dist::exponential(SERVICE).unwrap()
 }
 

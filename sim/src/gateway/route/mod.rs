@@ -5,7 +5,6 @@
 
 mod bits;
 mod ring;
-mod tree;
 mod view;
 
 #[cfg(test)]

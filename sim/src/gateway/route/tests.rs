@@ -316,7 +316,7 @@ proptest! {
     ) {
         // Few replicas meet everything often; many fill more than one word of a bit set.
         let replicas = if replicas > 70 { replicas } else { replicas % 6 + 1 };
-        for route in Route::ALL {
+        for &route in Route::ALL {
             let mut pool = pool(route, replicas, outstanding);
             pool.fleet.initial = replicas.saturating_sub(down);
             pool.view_age = if stale { Span::from_millis(1) } else { Span::ZERO };
@@ -327,7 +327,7 @@ proptest! {
 
 #[test]
 fn the_view_age_can_matter_to_exactly_those_policies_that_say_they_read_loads() {
-    for route in Route::ALL {
+    for &route in Route::ALL {
         let picks = |view_age| {
             let mut pool = pool(route, 4, None);
             pool.view_age = view_age;
@@ -347,7 +347,7 @@ fn the_view_age_can_matter_to_exactly_those_policies_that_say_they_read_loads() 
 
 #[test]
 fn exactly_the_policies_that_say_so_pick_by_their_seed() {
-    for route in Route::ALL {
+    for &route in Route::ALL {
         let picks = |seed| {
             let pool = pool(route, 7, None);
             let (view, mut router) = (View::new(&pool), Router::new(&pool, seed, 0));

@@ -1,8 +1,8 @@
 //! What a router sees of the replicas of a pool.
 
 use super::bits::Bits;
-use super::tree::{CLOSED, Tree};
 use super::{Rank, rank_of};
+use crate::gateway::tree::Tree;
 use crate::request::ReplicaId;
 use crate::scenario::Pool;
 
@@ -38,8 +38,11 @@ pub struct View {
     /// What the tree is ordered by.
     rank: Rank,
     /// The open replicas by what the policy wants the least of; without leaves when it wants nothing of the kind.
-    tree: Tree,
+    tree: Tree<u64>,
 }
+
+/// The figure of a replica that must not be picked.
+const CLOSED: u64 = u64::MAX;
 
 /// What is known of one replica.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,7 +80,7 @@ impl View {
             stale: pool.route.reads_loads() && !pool.view_age.is_zero(),
             dirty: Vec::new(),
             rank,
-            tree: Tree::new(if rank == Rank::Nothing { 0 } else { count }),
+            tree: Tree::new(if rank == Rank::Nothing { 0 } else { count }, CLOSED),
         };
         (0..initial).for_each(|index| view.place(index));
         view

@@ -34,7 +34,7 @@ use super::document::Node;
 use super::file::{ModelFile, PoolFile, ScenarioFile};
 use super::leaf::Text;
 use super::profile::Loaded;
-use super::{Model, Pool, Scenario, Tier, Workload};
+use super::{Model, Pool, QueueOrder, Scenario, Tier, Workload};
 use crate::hardware;
 
 /// What resolving needs beside the file.
@@ -92,6 +92,7 @@ pub(super) fn resolve(
     let mut pools: Vec<Pool> = pools.into_iter().collect::<Option<_>>()?;
     let endpoints = endpoints.into_iter().collect::<Option<_>>()?;
     let mut workloads: Vec<Workload> = workloads.into_iter().filter_map(|entry| entry.resolved).collect();
+    weights_that_never_act(&pools, &workloads, cx);
     let parts = policy::Parts { models: &models, pools: &mut pools, workloads: &mut workloads };
     let policy = policy::finish(file, loaded.as_ref(), drafted, accounts.all, endpoints, parts, cx)?;
     let scenario = Scenario {
@@ -182,6 +183,19 @@ fn look_up(
     // What is wrong with the name itself was reported when the entry was read.
     if let Some(name) = At::read(node, &mut Errors::default()) {
         find(&name, errors);
+    }
+}
+
+/// Weights may stand in a file whose variants alone have fair queues; where they change nothing a note says so.
+fn weights_that_never_act(pools: &[Pool], workloads: &[Workload], cx: &mut Context<'_>) {
+    if pools.iter().any(|pool| pool.queue.order == QueueOrder::Fair) {
+        return;
+    }
+    for workload in workloads.iter().filter(|workload| workload.weight != 1_000) {
+        cx.caveats.push(format!(
+            "workload `{}` has a `weight`, and no queue is fair: it changes nothing",
+            workload.name
+        ));
     }
 }
 

@@ -140,6 +140,7 @@ fn queue(file: &At<QueueFile>, waits: bool, errors: &mut Errors) -> Option<Queue
         order: match queue.order.value {
             OrderWord::Fifo => QueueOrder::Fifo,
             OrderWord::Priority => QueueOrder::Priority,
+            OrderWord::Fair => QueueOrder::Fair,
         },
     })
 }
@@ -161,7 +162,7 @@ fn route(word: RouteWord) -> Route {
 /// How old loads may be, for a policy that reads them.
 fn view_age(file: &At<Delay>, route: Route, errors: &mut Errors) -> Option<Span> {
     if !file.value.0.is_zero() && !route.reads_loads() {
-        let readers = Route::ALL.into_iter().filter(|route| route.reads_loads());
+        let readers = Route::ALL.iter().filter(|route| route.reads_loads());
         let readers: Vec<String> = readers.map(|route| format!("`{}`", route.name())).collect();
         errors.refuse_with(
             &file.place,

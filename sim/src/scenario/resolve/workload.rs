@@ -257,6 +257,7 @@ fn one(name: &str, workload: &WorkloadFile, site: &Site<'_>, cx: &mut Context<'_
         tier: 0,
         pool: pool as u16,
         tenants: workload.tenants.value.small(),
+        weight: (1_000.0 * workload.weight.value.0).round() as u32,
         arrivals: arrivals?,
         lengths: lengths?,
         max_tokens: workload.max_tokens.as_ref().map(|at| at.value.0),

@@ -224,7 +224,10 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let slot = &mut self.table[id];
         slot.entered = true;
         slot.place = Place::Gateway;
-        if pool.queue.is_empty() && pool.permits.available() && self.dispatch_one(id, pool_index, false, observer) {
+        if pool.queue.is_empty()
+            && pool.permits.available()
+            && self.dispatch_one(id, pool_index, false, observer)
+        {
             return;
         }
         let priority = self.priority(id);

@@ -151,6 +151,12 @@ impl Architecture {
         values * precision.bytes()
     }
 
+    /// Bytes that one token of a prompt has in the KV cache of the whole model, all layers and heads: what is sent when
+    /// another replica goes on with it. Sliding-window layers count in full, too many for prompts beyond their window.
+    pub fn kv_bytes_per_token(&self, precision: KvPrecision) -> u64 {
+        self.kv_bytes_per_token_layer(precision) * u64::from(self.layers)
+    }
+
     /// FLOPs of one layer's attention for one (query token, key token) pair while prompts are processed.
     ///
     /// Two for each multiply-add of the score (`QK`) and of the mix (`PV`): `4 * heads * head_dim`; latent attention

@@ -347,6 +347,8 @@ pub(super) fn refuse_unknown(
             errors.refuse(&entry.at, message);
         } else if let Some(instead) = refused::not_modelled(key) {
             errors.refuse_with(&entry.at, format!("`{key}` is not modelled"), instead);
+        } else if let Some(instead) = refused::called_otherwise(key) {
+            errors.refuse_with(&entry.at, format!("unknown key `{key}`"), instead);
         } else {
             let hint = did_you_mean(key, known.iter().copied())
                 .unwrap_or_else(|| format!("allowed: {}", super::overrides::listed(known.iter().copied())));

@@ -3,10 +3,16 @@
 //! This is the only list of keys. The decoder, the JSON Schema and its descriptions come from it; what a value means
 //! together with others is decided in `resolve`.
 
+use super::client_file::{HedgeFile, RetryFile};
 use super::decode::{At, Decode, Entries, Lenient, List, Named, choice, section, words};
 use super::diagnostic::Errors;
 use super::dist_file::{DistFile, Lengths, Times, Turns};
 use super::document::{Node, Value};
+use super::fleet_file::{
+    ColdStartFile, FailuresFile, FaultFile, LinkFile, NextWord, NodesFile, OnFailureWord, PlaceWord,
+    PreferWord, PrefillFile, ReplicasFile, ScalingFile,
+};
+use super::fleet_leaf::Price;
 use super::leaf::{
     ArchitectureName, Bytes, CalibrationName, Coefficient, Count, Cv, Delay, Duration, GpuName, Lasting,
     Name, Number, Rate, Raw, Share, TOKENS_MOST, Text, Tokens, YEAR,
@@ -25,6 +31,10 @@ section! {
         scenario: Lenient<Run>,
         /// Models that are served.
         models: Named<ModelFile>,
+        /// Groups of equal machines that pools may be placed on.
+        nodes: Named<NodesFile>,
+        /// Links that KV caches are sent over.
+        links: Named<LinkFile>,
         /// Pools of identical replicas, each behind one gateway queue.
         pools: Named<PoolFile>,
         /// Tiers: the pools a workload may use, and its priority.
@@ -39,6 +49,8 @@ section! {
         workloads: Named<WorkloadFile>,
         /// What is done on the control plane during the run.
         operations: Entries<OperationFile>,
+        /// What fails, or slows down, at a given time.
+        faults: Entries<FaultFile>,
         /// Exact counts and times that every run must have.
         expect: Entries<ExpectFile>,
         /// Claims about the results, decided with statistics.
@@ -185,8 +197,8 @@ section! {
         model: At<Name>,
         /// GPU type; needed by roofline step times and to size the KV cache.
         gpu: Option<At<GpuName>>,
-        /// How many replicas.
-        replicas: At<Count<1, 65_535>> = 1,
+        /// How many replicas: a number, or a range that `scaling` chooses from.
+        replicas: At<ReplicasFile> = 1,
         /// GPUs a replica is sharded over.
         tensor_parallel: At<Count<1, 1_024>> = 1,
         /// Format of the weights; `bf16` when left out.
@@ -207,6 +219,24 @@ section! {
         outstanding: Option<At<Count<1, 1_000_000>>>,
         /// The gateway's queue in front of the pool.
         queue: At<QueueFile> = {},
+        /// Groups of machines its replicas may be placed on, in order of preference; GPUs without end when left out.
+        nodes: Option<At<Vec<At<Name>>>>,
+        /// How replicas are placed on several `nodes`.
+        place: At<PlaceWord> = "in-order",
+        /// How the number of replicas follows the load.
+        scaling: Option<At<ScalingFile>>,
+        /// What a replica needs before it serves; for replicas that come and go.
+        cold_start: Option<At<ColdStartFile>>,
+        /// How each replica fails by itself.
+        failures: Option<At<FailuresFile>>,
+        /// What becomes of the requests of a replica that fails.
+        on_failure: At<OnFailureWord> = "lose",
+        /// Time until the router notices that a replica is gone, or back.
+        notice: At<Delay> = "0s",
+        /// Price of a GPU for an hour, for pools that name no `nodes`.
+        price: Option<At<Price>>,
+        /// The pool that processes its prompts; it does so itself when left out.
+        prefill: Option<At<PrefillFile>>,
     }
 }
 
@@ -215,8 +245,8 @@ section! {
     struct SlotsPool {
         /// The model it serves.
         model: At<Name>,
-        /// How many replicas.
-        replicas: At<Count<1, 65_535>> = 1,
+        /// How many replicas: a number, or a range that `scaling` chooses from.
+        replicas: At<ReplicasFile> = 1,
         /// Servers of a replica.
         servers: At<Count<1, 1_000_000>>,
         /// How long a server works on a request.
@@ -231,6 +261,22 @@ section! {
         outstanding: Option<At<Count<1, 1_000_000>>>,
         /// The gateway's queue in front of the pool.
         queue: At<QueueFile> = {},
+        /// Groups of machines its replicas may be placed on, in order of preference; GPUs without end when left out.
+        nodes: Option<At<Vec<At<Name>>>>,
+        /// How replicas are placed on several `nodes`.
+        place: At<PlaceWord> = "in-order",
+        /// How the number of replicas follows the load.
+        scaling: Option<At<ScalingFile>>,
+        /// What a replica needs before it serves; for replicas that come and go.
+        cold_start: Option<At<ColdStartFile>>,
+        /// How each replica fails by itself.
+        failures: Option<At<FailuresFile>>,
+        /// What becomes of the requests of a replica that fails.
+        on_failure: At<OnFailureWord> = "lose",
+        /// Time until the router notices that a replica is gone, or back.
+        notice: At<Delay> = "0s",
+        /// Price of a replica for an hour, for pools that name no `nodes`.
+        price: Option<At<Price>>,
     }
 }
 
@@ -414,10 +460,18 @@ words! {
 section! {
     /// What a workload buys: pools and a priority.
     struct TierFile {
-        /// Pools it may use, at most one for each model.
+        /// Pools it may use: at most one for each model, unless it says which to `prefer`.
         pools: At<Vec<At<Name>>>,
         /// Lower goes first in a queue ordered by priority.
         priority: At<Count<0, 255>> = 0,
+        /// Which of several pools is tried first; with `fallback` alone, that of the file.
+        prefer: Option<At<PreferWord>>,
+        /// Shares of the pools, any scale: for `weighted`.
+        weights: Option<At<Vec<At<Number<1, 1_000_000_000>>>>>,
+        /// Pools that are tried in order when no other takes a request.
+        fallback: Option<At<Vec<At<Name>>>>,
+        /// When the next pool is tried; `refused` when left out.
+        next: Option<At<NextWord>>,
     }
 }
 
@@ -461,6 +515,12 @@ section! {
         shared_prefix: At<Tokens<0, TOKENS_MOST>> = 0,
         /// How long the client waits before it gives up; for ever when left out.
         patience: Option<At<DistFile<Times>>>,
+        /// When its clients try again; never when left out.
+        retry: Option<At<RetryFile>>,
+        /// When its clients send a second attempt beside the first; never when left out.
+        hedge: Option<At<HedgeFile>>,
+        /// `false`: the gateway does not learn that a client gave up, and the work goes on.
+        hang_up: At<bool> = true,
         /// Round trip between client and gateway.
         network: At<Delay> = "0s",
         /// What a good answer is.

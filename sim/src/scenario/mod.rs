@@ -6,12 +6,15 @@
 mod address;
 pub(crate) mod catalog;
 pub mod client;
+mod client_file;
 mod decode;
 mod diagnostic;
 mod dist_file;
 mod document;
 mod file;
 pub mod fleet;
+mod fleet_file;
+mod fleet_leaf;
 mod leaf;
 mod load;
 mod overrides;
@@ -100,8 +103,13 @@ impl Scenario {
                 Lengths::FromTrace => !generated,
             };
             let stated = [&w.sender.body, &w.sender.overhead].into_iter().flatten();
+            let chosen = self.tiers[w.tier].choice.as_ref();
+            let weighted = chosen.is_some_and(|choice| choice.prefer == Prefer::Weighted);
+            let spread = w.client.retry.as_ref().is_some_and(|retry| retry.jitter != client::Jitter::None);
             arrivals
                 && lengths
+                && !(weighted && w.sender.candidates.len() > 1)
+                && !spread
                 && w.sessions.is_none()
                 && w.patience.as_ref().is_none_or(fixed)
                 && stated.into_iter().all(fixed)
@@ -111,7 +119,18 @@ impl Scenario {
                 Engine::Slots(engine) => engine.service.cv() == 0.0,
                 Engine::Llm(_) => true,
             };
-            service && (p.replicas == 1 || !p.route.draws())
+            let machines =
+                p.fleet.nodes.iter().filter_map(|group| self.fleet.nodes[*group].failures.as_ref());
+            let mut failures = p.fleet.failures.iter().chain(machines);
+            service
+                && (p.replicas == 1 || !p.route.draws())
+                && failures.all(|failures| failures.mtbf.cv() == 0.0 && failures.mttr.cv() == 0.0)
+                && p.fleet.cold_start.parts().all(|part| part.cv() == 0.0)
+        };
+        // Prompts come by way of another pool.
+        let pool = |p: &Pool| {
+            let prompts = p.fleet.prefill.map(|prefill| &self.pools[usize::from(prefill.pool)]);
+            pool(p) && prompts.is_none_or(pool)
         };
         let pools = |w: &Workload| {
             let mut candidates = w.sender.candidates.iter().map(|(_, pool)| *pool);
@@ -556,3 +575,6 @@ pub enum Bound {
     /// At least this.
     AtLeast(f64),
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use super::document::{self, Entry, Node, Table, Value};
 use toml::de::DeTable;
 
 /// Sections whose entries are named by the user: an override may change one, not invent one by a typing error.
-const NAMED: [&str; 6] = ["models", "pools", "tiers", "accounts", "endpoints", "workloads"];
+const NAMED: [&str; 8] = ["models", "nodes", "links", "pools", "tiers", "accounts", "endpoints", "workloads"];
 
 /// A value to put at a path.
 #[derive(Clone, Debug)]

@@ -6,7 +6,11 @@ use super::decode::{At, Decode, List, section, words, wrong_kind};
 use super::diagnostic::Errors;
 use super::dist_file::{DistFile, Sizes, Times};
 use super::document::{Node, Value};
-use super::leaf::{Bytes, Count, Delay, Duration, Lasting, Name, Text, VerbName, YEAR, inline_schema};
+use super::fleet_file::{NextWord, PreferWord};
+use super::fleet_leaf::Mode;
+use super::leaf::{
+    Bytes, Count, Delay, Duration, Lasting, Name, Number, Text, VerbName, YEAR, inline_schema,
+};
 use super::per_window::PerWindow;
 use super::profile_leaf::Permille;
 use crate::time::Span;
@@ -126,6 +130,12 @@ section! {
         priority: At<Count<0, 255>> = 0,
         /// What it serves.
         serves: At<List<ServedFile>> = [],
+        /// Which of several pools is tried first; with `fallback` alone, that of the file.
+        prefer: Option<At<PreferWord>>,
+        /// Pools that are tried in order when no other takes a request.
+        fallback: Option<At<Vec<At<Name>>>>,
+        /// When the next pool is tried; `refused` when left out.
+        next: Option<At<NextWord>>,
     }
 }
 
@@ -166,6 +176,10 @@ section! {
         env_vars: Option<At<Count<0, 1_000_000>>>,
         /// Resident memory.
         memory: Option<At<Bytes<0, { 1 << 60 }>>>,
+        /// Its share of the requests, any scale: for `weighted`.
+        traffic: Option<At<Number<1, 1_000_000_000>>>,
+        /// How it is deployed: for entries of a router.
+        mode: Option<At<Mode>>,
     }
 }
 

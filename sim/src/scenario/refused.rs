@@ -1,5 +1,5 @@
-//! What people know from other tools and this model does not have. Refused by name, never ignored: an option that
-//! does nothing makes every number behind it wrong.
+//! What people know from other tools and this model does not have, or has under another name. Refused by name, never
+//! ignored: an option that does nothing makes every number behind it wrong.
 
 /// Names (in any spelling of `-` and `_`) and what to do instead.
 const NOT_MODELLED: &[(&[&str], &str)] = &[
@@ -33,43 +33,14 @@ const NOT_MODELLED: &[(&[&str], &str)] = &[
         "only tensor parallelism inside a replica is modelled: `tensor_parallel`",
     ),
     (
-        &[
-            "disaggregation",
-            "disaggregated",
-            "prefill-pool",
-            "decode-pool",
-            "prefill-replicas",
-            "decode-replicas",
-            "kv-transfer",
-            "kv-transfer-config",
-        ],
-        "prefill and decode share a replica in this model; leave it out",
-    ),
-    (
-        &[
-            "autoscale",
-            "autoscaler",
-            "autoscaling",
-            "scale",
-            "min-replicas",
-            "max-replicas",
-            "cold-start",
-            "warm-pool",
-        ],
-        "the number of replicas is constant in a run; compare counts with variants of `replicas`",
-    ),
-    (
         &["batch", "batches", "batch-jobs", "jobs", "batch-api"],
         "batch jobs are not part of a scenario; a workload of low priority on the same pool comes nearest",
     ),
-    (&["failures", "mtbf", "mttr", "faults"], "replicas do not fail in this model; leave it out"),
     (&["deployments"], "what is deployed is an endpoint: `[endpoints.NAME]`, changed by `[[operations]]`"),
     (
         &["rate-limits", "rate-limit", "quota", "quotas", "profiles"],
         "limits come from a profile, a built-in one or a file of your own: `profile` in `[scenario]`",
     ),
-    (&["retries", "retry", "backoff", "client"], "clients give up after `patience` and do not retry"),
-    (&["price", "cost", "currency"], "money is not part of a run; leave it out"),
     (&["beam-search", "best-of", "parallel-sampling", "num-beams"], "every request is one sequence"),
     (
         &["swap-space", "cpu-offload", "kv-offload", "offload", "swap"],
@@ -85,10 +56,61 @@ const NOT_MODELLED: &[(&[&str], &str)] = &[
     ),
 ];
 
+/// What this model has under another name, or elsewhere: names, and where it is written.
+const CALLED_OTHERWISE: &[(&[&str], &str)] = &[
+    (
+        &[
+            "disaggregation",
+            "disaggregated",
+            "prefill",
+            "prefill-pool",
+            "decode-pool",
+            "prefill-replicas",
+            "decode-replicas",
+            "kv-transfer",
+            "kv-transfer-config",
+        ],
+        "a pool that decodes names the one of its prompts: `prefill = { pool = \"..\", link = \"..\" }` in `[pools.NAME]`",
+    ),
+    (
+        &["autoscale", "autoscaler", "autoscaling", "scale", "scaling", "min-replicas", "max-replicas"],
+        "a pool scales by `replicas = { min = 1, max = 8 }` and `scaling = { aim = \"concurrency\", target = 16 }`",
+    ),
+    (
+        &["warm-pool", "warm-replicas"],
+        "replicas that stay warm are the `min` of `replicas = { min = 1, max = 8 }`",
+    ),
+    (&["cold-start", "startup"], "`cold_start = { provision, load, warm_up }` belongs to `[pools.NAME]`"),
+    (
+        &["failures", "failure", "mtbf", "mttr"],
+        "what fails by itself has `failures = { mtbf = \"60d\", mttr = \"4h\" }`: a pool, or a group of machines in `[nodes.NAME]`",
+    ),
+    (&["fault", "outages", "outage", "chaos"], "what fails at a given time is a fault: `[[faults]]`"),
+    (
+        &["retries", "retry", "backoff", "client", "max-retries"],
+        "clients try again by `retry = { most = 3 }` in `[workloads.NAME]`",
+    ),
+    (&["hedging", "hedge"], "clients hedge by `hedge = { after = \"2s\" }` in `[workloads.NAME]`"),
+    (
+        &["price", "cost", "currency"],
+        "the price is that of a GPU hour: `price = \"2.50 USD/h\"` in `[nodes.NAME]`, or in a pool without `nodes`",
+    ),
+    (&["machines", "hosts", "clusters", "cluster"], "groups of machines are `[nodes.NAME]`"),
+];
+
+/// Where `key` is written, when this model has it under another name or elsewhere.
+pub(super) fn called_otherwise(key: &str) -> Option<&'static str> {
+    find(CALLED_OTHERWISE, key)
+}
+
+fn find(table: &[(&[&str], &'static str)], key: &str) -> Option<&'static str> {
+    let key = key.to_lowercase().replace('_', "-");
+    table.iter().find(|(names, _)| names.contains(&key.as_str())).map(|(_, text)| *text)
+}
+
 /// What to do instead of `key`, when it names something this model does not have.
 pub(super) fn not_modelled(key: &str) -> Option<&'static str> {
-    let key = key.to_lowercase().replace('_', "-");
-    NOT_MODELLED.iter().find(|(names, _)| names.contains(&key.as_str())).map(|(_, instead)| *instead)
+    find(NOT_MODELLED, key)
 }
 
 #[cfg(test)]
@@ -97,15 +119,24 @@ mod tests {
 
     #[test]
     fn a_feature_is_recognised_in_either_spelling() {
-        for key in ["speculative_decoding", "pipeline-parallel", "Expert_Parallel", "autoscaling", "lora"] {
+        for key in ["speculative_decoding", "pipeline-parallel", "Expert_Parallel", "kv_offload", "lora"] {
             assert!(not_modelled(key).is_some(), "{key}");
         }
         assert_eq!(not_modelled("replicas"), None);
     }
 
     #[test]
+    fn what_is_modelled_is_not_refused_as_if_it_were_not() {
+        for key in ["autoscaling", "retries", "mtbf", "price", "kv_transfer"] {
+            assert_eq!(not_modelled(key), None, "{key}");
+            assert!(called_otherwise(key).is_some(), "{key}");
+        }
+    }
+
+    #[test]
     fn no_name_is_listed_twice() {
-        let mut names: Vec<&str> = NOT_MODELLED.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+        let tables = NOT_MODELLED.iter().chain(CALLED_OTHERWISE);
+        let mut names: Vec<&str> = tables.flat_map(|(names, _)| names.iter().copied()).collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();

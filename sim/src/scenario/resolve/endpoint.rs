@@ -1,15 +1,17 @@
 //! Endpoints: what stands behind a name, what is known of it, and the provisioned concurrency of its pools.
 
 use super::account::{Accounts, say};
+use super::choice::{self, Wish};
 use super::{Context, dist, model_of};
 use crate::profile::{Attr, Limit, Mechanism, Subject, Verb, concerns};
 use crate::request::{PoolId, QUEUE_FULL};
 use crate::scenario::decode::At;
 use crate::scenario::diagnostic::{Errors, Place};
 use crate::scenario::file::{PoolFile, ScenarioFile};
+use crate::scenario::leaf::Name;
 use crate::scenario::policy::{Endpoint, reason_of};
 use crate::scenario::policy_file::{EndpointFile, ServedFile};
-use crate::scenario::{Permits, Pool, Tier};
+use crate::scenario::{Choice, Permits, Pool, Tier};
 use std::collections::BTreeMap;
 
 /// Every endpoint of the file, in its order.
@@ -18,11 +20,11 @@ pub(super) fn all(
     pools: &[Option<Pool>],
     accounts: &Accounts,
     errors: &mut Errors,
-) -> Vec<Option<Endpoint>> {
+) -> (Vec<Option<Endpoint>>, Vec<Option<Choice>>) {
     // Which endpoint provisions a pool's concurrency.
     let mut provisioned: BTreeMap<String, String> = BTreeMap::new();
     let entries = file.endpoints.entries.iter();
-    let all: Vec<Option<Endpoint>> = entries
+    let all: Vec<Option<(Endpoint, Option<Choice>)>> = entries
         .map(|(name, place, endpoint)| {
             let endpoint = endpoint.as_ref()?;
             if file.tiers.names().any(|tier| tier == name) {
@@ -40,20 +42,20 @@ pub(super) fn all(
         .collect();
     for (name, _, endpoint) in &file.endpoints.entries {
         for served in endpoint.iter().flat_map(|endpoint| &endpoint.serves.value.0) {
-            not_throttled(name, &served.value, &provisioned, errors);
+            if let (Some(pool), None) = (&served.value.pool, &served.value.concurrency) {
+                not_throttled(name, pool, &provisioned, errors);
+            }
+        }
+        let fallbacks = endpoint.iter().flat_map(|endpoint| &endpoint.fallback);
+        for pool in fallbacks.flat_map(|at| &at.value) {
+            not_throttled(name, pool, &provisioned, errors);
         }
     }
-    all
+    all.into_iter().map(|one| one.map_or((None, None), |(endpoint, choice)| (Some(endpoint), choice))).unzip()
 }
 
 /// Permits are of a pool: an endpoint without any of its own would wait for those of another.
-fn not_throttled(
-    endpoint: &str,
-    served: &ServedFile,
-    owners: &BTreeMap<String, String>,
-    errors: &mut Errors,
-) {
-    let (Some(pool), None) = (&served.pool, &served.concurrency) else { return };
+fn not_throttled(endpoint: &str, pool: &At<Name>, owners: &BTreeMap<String, String>, errors: &mut Errors) {
     if let Some(owner) = owners.get(pool.value.as_str()).filter(|owner| *owner != endpoint) {
         errors.refuse_with(
             &pool.place,
@@ -92,25 +94,57 @@ fn one(
     pools: &[Option<Pool>],
     accounts: &Accounts,
     errors: &mut Errors,
-) -> Option<Endpoint> {
+) -> Option<(Endpoint, Option<Choice>)> {
     let before = errors.count();
     let account = accounts.find(endpoint.account.as_ref(), place, file, errors);
     let overhead = endpoint.overhead.as_ref().map(|at| dist::dist(at, errors));
     let mut served = Vec::new();
     for at in &endpoint.serves.value.0 {
         let Some((pool, model)) = one_served(at, file, pools, errors) else { continue };
-        if let Some(model) = model.filter(|model| served.iter().any(|(_, other)| *other == Some(*model))) {
+        if chooses(endpoint) {
+            chosen_once(at, pool, &served, errors);
+        } else if let Some(model) =
+            model.filter(|model| served.iter().any(|(_, other)| *other == Some(*model)))
+        {
             let model = &file.models.entries[model].0;
             errors.refuse_with(
                 &at.place,
                 format!("the endpoint serves `{model}` twice"),
-                "an endpoint has one pool for each model; use one pool with more replicas",
+                "an endpoint has one pool for each model, unless it says which to `prefer`; use one pool with more \
+                 replicas",
             );
         }
         served.push((pool, model));
     }
+    router(endpoint, place, errors);
+    let fallbacks = fallbacks(endpoint, &served, file, errors);
+    // What was reported may be a pool less.
+    let choice = if errors.count() == before {
+        let serving: Vec<usize> = served.iter().filter_map(|(pool, _)| *pool).collect();
+        let traffic = endpoint.serves.value.0.iter().filter_map(|served| served.value.traffic.as_ref());
+        let traffic: Vec<(f64, &Place)> = traffic.map(|at| (at.value.0, &at.place)).collect();
+        each_has_traffic(endpoint, traffic.len(), errors);
+        let wish = Wish {
+            prefer: endpoint.prefer.as_ref(),
+            next: endpoint.next.as_ref(),
+            weights: ("traffic", traffic),
+            pools: &serving,
+            fallbacks: fallbacks.len(),
+            place,
+        };
+        choice::resolve(&wish, file, errors)
+    } else {
+        None
+    };
+    served.extend(fallbacks.iter().map(|&pool| (Some(pool), pools[pool].as_ref().map(|pool| pool.model))));
     (errors.count() == before).then_some(())?;
-    Some(Endpoint {
+    let mut models: Vec<usize> = Vec::new();
+    for model in served.iter().filter_map(|(_, model)| *model) {
+        if !models.contains(&model) {
+            models.push(model);
+        }
+    }
+    let endpoint = Endpoint {
         name: name.to_owned(),
         account: account?,
         exists: endpoint.exists.value,
@@ -118,8 +152,86 @@ fn one(
         concurrency: concurrencies(endpoint).sum(),
         overhead: overhead.flatten(),
         traits: traits(endpoint),
-        models: served.iter().filter_map(|(_, model)| *model).collect(),
-    })
+        models,
+    };
+    Some((endpoint, choice?))
+}
+
+/// Whether several pools of an endpoint may take the same request.
+pub(super) fn chooses(endpoint: &EndpointFile) -> bool {
+    endpoint.prefer.is_some() || endpoint.fallback.is_some()
+}
+
+/// Where pools are chosen from, each entry is one.
+fn chosen_once(
+    at: &At<ServedFile>,
+    pool: Option<usize>,
+    before: &[(Option<usize>, Option<usize>)],
+    errors: &mut Errors,
+) {
+    match &at.value.pool {
+        None => errors.refuse_with(
+            &at.place,
+            "the key `pool` is missing: this entry could never be chosen",
+            "name a pool: the endpoint chooses between pools",
+        ),
+        Some(name) if before.iter().any(|(other, _)| *other == pool) => {
+            errors.refuse(&name.place, format!("`{}` is listed twice", name.value.as_str()));
+        }
+        Some(_) => {}
+    }
+}
+
+/// What holds of endpoints of the kind `router`, and of no others: something to fall back to, and modes.
+fn router(endpoint: &EndpointFile, place: &Place, errors: &mut Errors) {
+    let is_router = endpoint.kind.as_ref().is_some_and(|kind| kind.value.0 == "router");
+    if is_router && endpoint.fallback.is_none() {
+        errors.refuse_with(
+            place,
+            "the key `fallback` is missing: a router needs at least one",
+            "name the pools that take over, such as `fallback = [\"backup\"]`",
+        );
+    }
+    for mode in endpoint.serves.value.0.iter().filter_map(|served| served.value.mode.as_ref()) {
+        if !is_router {
+            errors.refuse_with(
+                &mode.place,
+                "`mode` would never act: only entries of a router have one",
+                "leave it out, or set `kind = \"router\"`",
+            );
+        }
+    }
+}
+
+/// The pools of `fallback`.
+fn fallbacks(
+    endpoint: &EndpointFile,
+    served: &[(Option<usize>, Option<usize>)],
+    file: &ScenarioFile,
+    errors: &mut Errors,
+) -> Vec<usize> {
+    let mut found: Vec<usize> = Vec::new();
+    for name in endpoint.fallback.iter().flat_map(|at| &at.value) {
+        let Some(pool) = file.pools.find(name, "pool", errors) else { continue };
+        if found.contains(&pool) || served.iter().any(|(other, _)| *other == Some(pool)) {
+            errors.refuse(&name.place, format!("`{}` is listed twice", name.value.as_str()));
+        }
+        found.push(pool);
+    }
+    found
+}
+
+/// `traffic` is given by every entry or by none.
+fn each_has_traffic(endpoint: &EndpointFile, given: usize, errors: &mut Errors) {
+    let entries = &endpoint.serves.value.0;
+    let without = entries.iter().find(|served| served.value.traffic.is_none());
+    if let Some(without) = without.filter(|_| given > 0) {
+        errors.refuse_with(
+            &without.place,
+            "the key `traffic` is missing",
+            format!("`{given}` of {} entries have one: give each its weight", entries.len()),
+        );
+    }
 }
 
 /// The pool and the model of an entry of `serves`, as far as they are known.
@@ -198,12 +310,17 @@ fn traits(endpoint: &EndpointFile) -> Subject {
 }
 
 /// What the workloads that call the endpoint buy.
-pub(super) fn tier(name: &str, endpoint: Option<&Endpoint>, file: &EndpointFile) -> Option<Tier> {
+pub(super) fn tier(
+    name: &str,
+    endpoint: Option<&Endpoint>,
+    choice: Option<&Choice>,
+    file: &EndpointFile,
+) -> Option<Tier> {
     endpoint.map(|endpoint| Tier {
         name: name.to_owned(),
         priority: file.priority.value.small() as u8,
         pools: endpoint.pools.clone(),
-        choice: None,
+        choice: choice.cloned(),
     })
 }
 

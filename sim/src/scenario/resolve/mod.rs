@@ -3,22 +3,30 @@
 //! Every check runs, whatever failed before it, as long as the values it needs could be read.
 
 mod account;
+mod choice;
+mod client;
 mod dist;
 mod endpoint;
 mod expect;
+mod fault;
+mod fleet;
 mod judged;
 mod known;
 mod kv;
 mod limits;
 mod listing;
 mod operation;
+mod placing;
 mod policy;
 mod pool;
+mod prefill;
 pub(super) mod profile;
 mod property;
+mod replicas;
 mod run;
 mod sender;
 mod setting;
+mod tier;
 mod trace;
 mod words;
 mod workload;
@@ -26,15 +34,16 @@ mod workload;
 pub(super) use trace::Traces;
 
 use self::account::Accounts;
+use self::fleet::Shared;
 use self::property::workload_of;
 use self::workload::Vendor;
 use super::decode::{At, Named};
 use super::diagnostic::{Errors, Place, SourceText};
-use super::document::Node;
+use super::document::{Node, Value};
 use super::file::{ModelFile, PoolFile, ScenarioFile};
-use super::leaf::Text;
+use super::leaf::{Name, Text};
 use super::profile::Loaded;
-use super::{Model, Pool, QueueOrder, Scenario, Tier, Workload};
+use super::{Model, Pool, QueueOrder, Scenario, Workload};
 use crate::hardware;
 
 /// What resolving needs beside the file.
@@ -66,17 +75,18 @@ pub(super) fn resolve(
     cx: &mut Context<'_>,
 ) -> Option<Scenario> {
     let run = file.scenario.0.as_ref().and_then(|at| run::resolve(&at.value, cx.errors));
-    let models = models(file, cx);
-    let pools = pools(file, &models, cx);
-    let accounts = Accounts::of(file);
-    let endpoints = endpoint::all(file, &pools, &accounts, cx.errors);
-    let mut tiers = tiers(file, &pools, cx);
-    let declared = file.endpoints.entries.iter().zip(&endpoints);
-    tiers.extend(
-        declared.map(|((name, _, file), endpoint)| endpoint::tier(name, endpoint.as_ref(), file.as_ref()?)),
-    );
     let run_file = file.scenario.0.as_ref();
     let horizon = run_file.map(|at| at.value.horizon.value.0);
+    let models = models(file, cx);
+    let shared = fleet::shared(file, horizon, cx.errors);
+    let pools = pools(file, &models, &shared, cx);
+    let accounts = Accounts::of(file);
+    let (endpoints, choices) = endpoint::all(file, &pools, &accounts, cx.errors);
+    let mut tiers = tier::all(file, &pools, cx.errors);
+    let declared = file.endpoints.entries.iter().zip(&endpoints).zip(&choices);
+    tiers.extend(declared.map(|(((name, _, file), endpoint), choice)| {
+        endpoint::tier(name, endpoint.as_ref(), choice.as_ref(), file.as_ref()?)
+    }));
     let vendor = Vendor { tiers: &tiers, endpoints: &endpoints, accounts: &accounts };
     let workloads = workload::all(file, &models, &pools, &vendor, horizon, cx);
     let properties = property::all(file, &workloads, &pools, cx.errors);
@@ -90,6 +100,8 @@ pub(super) fn resolve(
     let run = run?;
     let models: Vec<Model> = models.into_iter().collect::<Option<_>>()?;
     let mut pools: Vec<Pool> = pools.into_iter().collect::<Option<_>>()?;
+    let fleet = shared.finish()?;
+    placing::check(file, &fleet.nodes, &pools, cx.errors);
     let endpoints = endpoints.into_iter().collect::<Option<_>>()?;
     let mut workloads: Vec<Workload> = workloads.into_iter().filter_map(|entry| entry.resolved).collect();
     weights_that_never_act(&pools, &workloads, cx);
@@ -111,7 +123,7 @@ pub(super) fn resolve(
         workloads,
         properties,
         policy,
-        fleet: Default::default(),
+        fleet,
         caveats: std::mem::take(&mut cx.caveats),
         hash: hash(file, loaded.as_ref(), cx.traces),
     };
@@ -134,6 +146,9 @@ fn whole_file(file: &ScenarioFile, errors: &mut Errors) {
         ("tiers", file.tiers.entries.len(), !control && endpoints == 0),
         ("workloads", file.workloads.entries.len(), !control),
         ("endpoints", endpoints, false),
+        ("nodes", file.nodes.entries.len(), false),
+        ("links", file.links.entries.len(), false),
+        ("faults", file.faults.0.len(), false),
         ("accounts", file.accounts.entries.len(), false),
         ("operations", operations, false),
         ("expectations", file.expect.0.len(), false),
@@ -158,31 +173,66 @@ fn whole_file(file: &ScenarioFile, errors: &mut Errors) {
 
 /// An entry with an error of its own may dangle, too: the names in it are looked up as far as they can be read.
 fn names_in_broken_entries(file: &ScenarioFile, errors: &mut Errors) {
-    for pool in &file.pools.broken {
-        look_up(pool, "model", |name, errors| file.models.find(name, "model", errors), errors);
+    let model = |name: &At<Name>, errors: &mut Errors| file.models.find(name, "model", errors);
+    let pool = |name: &At<Name>, errors: &mut Errors| file.pools.find(name, "pool", errors);
+    let node = |name: &At<Name>, errors: &mut Errors| file.nodes.find(name, "node", errors);
+    let link = |name: &At<Name>, errors: &mut Errors| file.links.find(name, "link", errors);
+    let tier = |name: &At<Name>, errors: &mut Errors| file.tiers.find(name, "tier", errors);
+    let endpoint = |name: &At<Name>, errors: &mut Errors| file.endpoints.find(name, "endpoint", errors);
+    for entry in &file.pools.broken {
+        look_up(entry, &["model"], model, errors);
+        look_up(entry, &["nodes"], node, errors);
+        look_up(entry, &["prefill", "pool"], pool, errors);
+        look_up(entry, &["prefill", "link"], link, errors);
     }
-    for workload in &file.workloads.broken {
-        look_up(workload, "model", |name, errors| file.models.find(name, "model", errors), errors);
-        look_up(workload, "tier", |name, errors| file.tiers.find(name, "tier", errors), errors);
-        look_up(workload, "endpoint", |name, errors| file.endpoints.find(name, "endpoint", errors), errors);
+    for entry in &file.tiers.broken {
+        look_up(entry, &["pools"], pool, errors);
+        look_up(entry, &["fallback"], pool, errors);
     }
-    for operation in &file.operations.1 {
-        look_up(operation, "model", |name, errors| file.models.find(name, "model", errors), errors);
-        look_up(operation, "endpoint", |name, errors| file.endpoints.find(name, "endpoint", errors), errors);
-        look_up(operation, "to", |name, errors| file.endpoints.find(name, "endpoint", errors), errors);
+    for entry in &file.endpoints.broken {
+        look_up(entry, &["serves", "pool"], pool, errors);
+        look_up(entry, &["serves", "model"], model, errors);
+        look_up(entry, &["fallback"], pool, errors);
+    }
+    for entry in &file.workloads.broken {
+        look_up(entry, &["model"], model, errors);
+        look_up(entry, &["tier"], tier, errors);
+        look_up(entry, &["endpoint"], endpoint, errors);
+    }
+    for entry in &file.operations.1 {
+        look_up(entry, &["model"], model, errors);
+        look_up(entry, &["endpoint"], endpoint, errors);
+        look_up(entry, &["to"], endpoint, errors);
+    }
+    for entry in &file.faults.1 {
+        look_up(entry, &["pool"], pool, errors);
+        look_up(entry, &["replica", "pool"], pool, errors);
+        look_up(entry, &["gpu", "nodes"], node, errors);
+        look_up(entry, &["node", "nodes"], node, errors);
     }
 }
 
+/// Looks up the name, or each of the names, at a path; lists on the way are followed into every entry.
 fn look_up(
     entry: &Node,
-    key: &str,
-    find: impl Fn(&At<super::leaf::Name>, &mut Errors) -> Option<usize>,
+    path: &[&str],
+    find: impl Fn(&At<Name>, &mut Errors) -> Option<usize> + Copy,
     errors: &mut Errors,
 ) {
-    let Some(node) = entry.as_table().and_then(|table| table.get(key)) else { return };
-    // What is wrong with the name itself was reported when the entry was read.
-    if let Some(name) = At::read(node, &mut Errors::default()) {
-        find(&name, errors);
+    match (&entry.value, path) {
+        (Value::List(nodes), _) => nodes.iter().for_each(|node| look_up(node, path, find, errors)),
+        (Value::Table(table), [key, rest @ ..]) => {
+            if let Some(node) = table.get(key) {
+                look_up(node, rest, find, errors);
+            }
+        }
+        (_, []) => {
+            // What is wrong with the name itself was reported when the entry was read.
+            if let Some(name) = At::read(entry, &mut Errors::default()) {
+                find(&name, errors);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -242,55 +292,27 @@ fn models(file: &ScenarioFile, cx: &mut Context<'_>) -> Vec<Option<Model>> {
     entries.map(|(name, _, model)| model.as_ref().and_then(|model| resolve(name, model))).collect()
 }
 
-fn pools(file: &ScenarioFile, models: &[Option<Model>], cx: &mut Context<'_>) -> Vec<Option<Pool>> {
-    let entries = file.pools.entries.iter();
+fn pools(
+    file: &ScenarioFile,
+    models: &[Option<Model>],
+    shared: &Shared,
+    cx: &mut Context<'_>,
+) -> Vec<Option<Pool>> {
+    let entries = file.pools.entries.iter().enumerate();
     entries
-        .map(|(name, place, pool)| match pool.as_ref()? {
-            PoolFile::Llm(pool) => pool::llm(name, place, pool, file, models, cx),
-            PoolFile::Slots(pool) => pool::slots(name, pool, file, cx.errors),
+        .map(|(index, (name, place, pool))| {
+            let pool = pool.as_ref()?;
+            let site = pool::Site { file, models, shared, index, keys: pool.fleet() };
+            match pool {
+                PoolFile::Llm(pool) => pool::llm(name, place, pool, &site, cx),
+                PoolFile::Slots(pool) => pool::slots(name, pool, &site, cx.errors),
+            }
         })
         .collect()
 }
 
-fn tiers(file: &ScenarioFile, pools: &[Option<Pool>], cx: &mut Context<'_>) -> Vec<Option<Tier>> {
-    let errors = &mut *cx.errors;
-    let mut resolved = Vec::new();
-    for (name, _, tier) in &file.tiers.entries {
-        let Some(tier) = tier else {
-            resolved.push(None);
-            continue;
-        };
-        let found: Vec<Option<usize>> =
-            tier.pools.value.iter().map(|pool| file.pools.find(pool, "pool", errors)).collect();
-        for (position, (index, at)) in found.iter().zip(&tier.pools.value).enumerate() {
-            let Some(index) = *index else { continue };
-            let model = |index: usize| pools[index].as_ref().map(|pool| pool.model);
-            let twin = found[..position]
-                .iter()
-                .flatten()
-                .find(|&&other| other == index || (model(other).is_some() && model(other) == model(index)));
-            if let Some(&twin) = twin {
-                let other = &file.pools.entries[twin].0;
-                errors.refuse_with(
-                    &at.place,
-                    format!("`{}` serves the same model as `{other}`", at.value.as_str()),
-                    "a tier has one pool for each model; use one pool with more replicas, or two tiers",
-                );
-            }
-        }
-        let all: Option<Vec<usize>> = found.into_iter().collect();
-        resolved.push(all.map(|pools| Tier {
-            name: name.clone(),
-            priority: tier.priority.value.small() as u8,
-            pools: pools.into_iter().map(|index| index as u16).collect(),
-            choice: None,
-        }));
-    }
-    resolved
-}
-
 /// The model a pool or workload names.
-fn model_of(name: &At<super::leaf::Name>, models: &Named<ModelFile>, errors: &mut Errors) -> Option<usize> {
+fn model_of(name: &At<Name>, models: &Named<ModelFile>, errors: &mut Errors) -> Option<usize> {
     models.find(name, "model", errors)
 }
 
@@ -309,6 +331,7 @@ fn hash(file: &ScenarioFile, profile: Option<&Loaded>, traces: &Traces) -> Strin
     effective.workloads.entries.retain(|(_, _, entry)| entry.as_ref().is_some_and(|w| w.enabled.value));
     effective.properties.0.retain(|property| property.value.enabled.value);
     effective.operations.0.retain(|operation| operation.value.enabled.value);
+    effective.faults.0.retain(|fault| fault.value.enabled.value);
     effective.expect.0.retain(|expectation| expectation.value.enabled.value);
     trace::digest_paths(&mut effective, traces);
     let mut text = String::from("tidegate scenario 1\n");

@@ -1,6 +1,7 @@
 //! Operations: what is done on the control plane, by whom, to what.
 
 use super::account::{Accounts, say, say_all};
+use super::endpoint::chooses;
 use super::known::Known;
 use super::model_of;
 use super::sender::Callers;
@@ -98,6 +99,9 @@ fn one(
     for (named, index) in [(&operation.endpoint, endpoint), (&operation.to, to)] {
         owned(named.as_ref(), index, account, site, errors);
     }
+    if let (Some(name), Some(endpoint), Some(to)) = (&operation.to, endpoint, to) {
+        chooses_as_before(name, endpoint, to, file, errors);
+    }
     let mut traits = traits(operation);
     site.accounts.check_in(account, operation.from.as_ref(), &mut traits, errors);
     (errors.count() == before).then_some(())?;
@@ -129,6 +133,21 @@ fn one(
         ready_after: operation.ready_after.value.0,
         traits,
     })
+}
+
+/// An update moves models between pools; which pool is preferred stays.
+fn chooses_as_before(name: &At<Name>, endpoint: usize, to: usize, file: &ScenarioFile, errors: &mut Errors) {
+    let choosing = [endpoint, to].into_iter().find_map(|index| {
+        let (name, _, endpoint) = &file.endpoints.entries[index];
+        endpoint.as_ref().filter(|endpoint| chooses(endpoint)).map(|_| name)
+    });
+    if let Some(choosing) = choosing {
+        errors.refuse_with(
+            &name.place,
+            format!("`{choosing}` chooses between pools: an update of how is not modelled"),
+            "leave `to` out, or give the endpoints one pool for each model",
+        );
+    }
 }
 
 /// Nobody touches another account's endpoints.

@@ -1,8 +1,9 @@
 //! Pools: engines, step laws, queues.
 
 use super::endpoint::provisions;
+use super::fleet::{Shared, gpu_of};
 use super::kv::{self, Needs, unused};
-use super::{Context, dist, model_of};
+use super::{Context, dist, model_of, prefill, replicas};
 use crate::hardware::{self, HardwareError, KvPrecision, Placement, Precision};
 use crate::replica::step_time::{LawBounds, LawError, LinearCoefficients, StepLaw, TableData};
 use crate::scenario::decode::At;
@@ -10,6 +11,7 @@ use crate::scenario::diagnostic::{Errors, Place};
 use crate::scenario::file::{
     BatchingFile, LinearFile, LlmPool, OrderWord, QueueFile, RouteWord, ScenarioFile, SlotsPool, StepTimeFile,
 };
+use crate::scenario::fleet_file::FleetKeys;
 use crate::scenario::leaf::Delay;
 use crate::scenario::{
     BatchPolicy, Batching, Engine, LlmEngine, Model, Pool, PoolFleet, Queue, QueueOrder, Route, SlotsEngine,
@@ -17,14 +19,25 @@ use crate::scenario::{
 use crate::time::Span;
 use std::sync::Arc;
 
+/// What a pool is read beside.
+pub(super) struct Site<'a> {
+    pub file: &'a ScenarioFile,
+    pub models: &'a [Option<Model>],
+    pub shared: &'a Shared,
+    /// Index of the pool.
+    pub index: usize,
+    /// What it says of its replicas.
+    pub keys: FleetKeys<'a>,
+}
+
 pub(super) fn llm(
     name: &str,
     place: &Place,
     pool: &LlmPool,
-    file: &ScenarioFile,
-    models: &[Option<Model>],
+    site: &Site<'_>,
     cx: &mut Context<'_>,
 ) -> Option<Pool> {
+    let Site { file, models, keys, .. } = *site;
     let before = cx.errors.count();
     let waits = pool.outstanding.is_some() || provisions(name, file);
     let queue = queue(&pool.queue, waits, cx.errors);
@@ -39,6 +52,17 @@ pub(super) fn llm(
         );
     }
     let view_age = view_age(&pool.view_age, route, cx.errors);
+    let gpu = gpu_of(pool.gpu.as_ref(), &keys, file);
+    let placed = replicas::Site {
+        file,
+        shared: site.shared,
+        pool: site.index,
+        gpus: (tensor_parallel, &pool.tensor_parallel.place),
+        gpu: pool.gpu.as_ref(),
+        streams: true,
+    };
+    let fleet = replicas::resolve(&keys, &placed, cx.errors);
+    let prefill = pool.prefill.as_ref().map(|at| prefill::resolve(name, at, pool, file, cx));
     let model = model?;
     let model_file = file.models.entries[model].2.as_ref()?;
     let context_tokens = models[model].as_ref()?.context_tokens;
@@ -51,7 +75,8 @@ pub(super) fn llm(
         );
         return None;
     }
-    let placement = placement(pool, model_file.architecture.as_ref().map(|at| at.value.0.as_str()), cx);
+    let architecture = model_file.architecture.as_ref().map(|at| at.value.0.as_str());
+    let placement = placement(pool, gpu, architecture, cx);
     let placement = placement?;
     let (batching, bounds) = batching(&pool.batching, context_tokens, cx.errors)?;
     let law = law(&pool.step_time, placement.as_ref(), &bounds, name, cx);
@@ -64,22 +89,33 @@ pub(super) fn llm(
     Some(Pool {
         name: name.to_owned(),
         model,
-        replicas: pool.replicas.value.small() as u16,
-        gpus_per_replica: if pool.gpu.is_some() { tensor_parallel } else { 0 },
+        replicas: keys.replicas.value.most(),
+        // A price is of a GPU: where one is given, a replica has at least one.
+        gpus_per_replica: if gpu.is_some() || keys.price.is_some() { tensor_parallel } else { 0 },
         engine: Engine::Llm(LlmEngine { law: Arc::new(law?), batching, kv: kv?, context_tokens }),
         route,
         outstanding: pool.outstanding.as_ref().map(|at| at.value.small()),
         queue: queue?,
         permits: None,
-        fleet: PoolFleet::fixed(pool.replicas.value.small() as u16),
+        fleet: PoolFleet { prefill: prefill.flatten(), ..fleet? },
         view_age: view_age?,
     })
 }
 
-pub(super) fn slots(name: &str, pool: &SlotsPool, file: &ScenarioFile, errors: &mut Errors) -> Option<Pool> {
+pub(super) fn slots(name: &str, pool: &SlotsPool, site: &Site<'_>, errors: &mut Errors) -> Option<Pool> {
+    let Site { file, keys, .. } = *site;
     let waits = pool.outstanding.is_some() || provisions(name, file);
     let queue = queue(&pool.queue, waits, errors);
     let model = model_of(&pool.model, &file.models, errors);
+    let placed = replicas::Site {
+        file,
+        shared: site.shared,
+        pool: site.index,
+        gpus: (1, &pool.servers.place),
+        gpu: None,
+        streams: false,
+    };
+    let fleet = replicas::resolve(&keys, &placed, errors);
     let route = route(pool.route.value);
     if route.follows_prefixes() {
         errors.refuse_with(
@@ -98,14 +134,14 @@ pub(super) fn slots(name: &str, pool: &SlotsPool, file: &ScenarioFile, errors: &
     Some(Pool {
         name: name.to_owned(),
         model: model?,
-        replicas: pool.replicas.value.small() as u16,
-        gpus_per_replica: 0,
+        replicas: keys.replicas.value.most(),
+        gpus_per_replica: u32::from(keys.nodes.is_some() || keys.price.is_some()),
         engine: Engine::Slots(SlotsEngine { servers: pool.servers.value.small(), service }),
         route,
         outstanding: pool.outstanding.as_ref().map(|at| at.value.small()),
         queue: queue?,
         permits: None,
-        fleet: PoolFleet::fixed(pool.replicas.value.small() as u16),
+        fleet: fleet?,
         view_age,
     })
 }
@@ -177,10 +213,11 @@ fn view_age(file: &At<Delay>, route: Route, errors: &mut Errors) -> Option<Span>
 /// The model on its GPUs: `Some(None)` when the file does not say enough to place it, `None` when it cannot be.
 fn placement(
     pool: &LlmPool,
+    gpu: Option<&str>,
     architecture: Option<&str>,
     cx: &mut Context<'_>,
 ) -> Option<Option<Placement<'static>>> {
-    let gpu = pool.gpu.as_ref().and_then(|at| hardware::gpu(&at.value.0));
+    let gpu = gpu.and_then(hardware::gpu);
     let tensor_parallel = &pool.tensor_parallel;
     let (Some(gpu), Some(model)) = (gpu, architecture.and_then(hardware::architecture)) else {
         if gpu.is_none() && tensor_parallel.value.0 != 1 {

@@ -3,7 +3,7 @@
 use super::account::Accounts;
 use super::dist::{bounds, dist, weibull_cv};
 use super::endpoint::alike;
-use super::{Context, Entry, model_of, sender};
+use super::{Context, Entry, client, model_of, sender};
 use crate::dist::Dist;
 use crate::request::PoolId;
 use crate::scenario::decode::At;
@@ -113,6 +113,8 @@ struct Target<'a> {
     tier: usize,
     endpoint: Option<(usize, &'a Endpoint)>,
     pools: Vec<usize>,
+    /// Whether any of the pools may take a request, whatever its model.
+    chooses: bool,
 }
 
 fn target<'a>(
@@ -126,14 +128,16 @@ fn target<'a>(
     match (&workload.tier, &workload.endpoint) {
         (Some(name), None) => {
             let tier = file.tiers.find(name, "tier", errors)?;
-            let pools = pools(vendor.tiers[tier].as_ref()?);
-            Some(Target { name, what: "tier", tier, endpoint: None, pools })
+            let bought = vendor.tiers[tier].as_ref()?;
+            let chooses = bought.choice.is_some();
+            Some(Target { name, what: "tier", tier, endpoint: None, pools: pools(bought), chooses })
         }
         (None, Some(name)) => {
             let index = file.endpoints.find(name, "endpoint", errors)?;
             let tier = file.tiers.entries.len() + index;
             let endpoint = vendor.endpoints[index].as_ref()?;
-            let pools: Vec<usize> = pools(vendor.tiers[tier].as_ref()?);
+            let bought = vendor.tiers[tier].as_ref()?;
+            let (pools, chooses): (Vec<usize>, bool) = (pools(bought), bought.choice.is_some());
             if pools.is_empty() {
                 errors.refuse_with(
                     &name.place,
@@ -142,7 +146,8 @@ fn target<'a>(
                 );
                 return None;
             }
-            Some(Target { name, what: "endpoint", tier, endpoint: Some((index, endpoint)), pools })
+            let endpoint = Some((index, endpoint));
+            Some(Target { name, what: "endpoint", tier, endpoint, pools, chooses })
         }
         (Some(_), Some(endpoint)) => {
             let hint = "keep one of the two: an endpoint is a tier of its own";
@@ -165,12 +170,13 @@ fn served_by(
     pools: &[Option<Pool>],
     errors: &mut Errors,
 ) -> Option<Vec<usize>> {
+    if target.chooses {
+        return chosen_from(workload, target, file, pools, errors);
+    }
     let Some(models) = &workload.models else {
         return pool_of(workload.model.as_ref(), target, file, pools, errors).map(|pool| vec![pool]);
     };
-    if let Some(model) = &workload.model {
-        errors.refuse_with(&model.place, "`models` says what it may be given already", "keep one of the two");
-    }
+    one_of_two(workload, errors);
     let found: Vec<Option<usize>> =
         models.value.iter().map(|model| pool_of(Some(model), target, file, pools, errors)).collect();
     let mut served: Vec<usize> = Vec::new();
@@ -191,6 +197,56 @@ fn served_by(
         served.push(index);
     }
     Some(served)
+}
+
+fn one_of_two(workload: &WorkloadFile, errors: &mut Errors) {
+    if let (Some(model), Some(_)) = (&workload.model, &workload.models) {
+        errors.refuse_with(&model.place, "`models` says what it may be given already", "keep one of the two");
+    }
+}
+
+/// The pools that a tier or endpoint chooses from for the workload, in the order of the tier: those that serve a model
+/// it names, or all when it names none.
+fn chosen_from(
+    workload: &WorkloadFile,
+    target: &Target<'_>,
+    file: &ScenarioFile,
+    pools: &[Option<Pool>],
+    errors: &mut Errors,
+) -> Option<Vec<usize>> {
+    let before = errors.count();
+    one_of_two(workload, errors);
+    let named: Vec<&At<Name>> =
+        workload.models.iter().flat_map(|at| &at.value).chain(&workload.model).collect();
+    let mut wanted: Vec<usize> = Vec::new();
+    for name in &named {
+        let Some(model) = model_of(name, &file.models, errors) else { continue };
+        if wanted.contains(&model) {
+            errors.refuse(&name.place, format!("`{}` is listed twice", name.value.as_str()));
+        } else {
+            pool_of(Some(name), target, file, pools, errors);
+        }
+        wanted.push(model);
+    }
+    (errors.count() == before).then_some(())?;
+    let known: Vec<(usize, usize)> = target
+        .pools
+        .iter()
+        .map(|&index| Some((index, pools[index].as_ref()?.model)))
+        .collect::<Option<_>>()?;
+    let serving = known.into_iter().filter(|(_, model)| named.is_empty() || wanted.contains(model));
+    let serving: Vec<usize> = serving.map(|(index, _)| index).collect();
+    let (&first, others) = serving.split_first()?;
+    if let Some(&other) = others.iter().find(|&&other| !alike(first, other, file)) {
+        let (first, other) = (&file.pools.entries[first].0, &file.pools.entries[other].0);
+        errors.refuse_with(
+            &target.name.place,
+            format!("the pool `{other}` works by another law than `{first}`"),
+            "pools of candidates are all `llm`, or `slots` with the same `service`: a request is drawn once",
+        );
+        return None;
+    }
+    Some(serving)
 }
 
 /// The pool of the tier or endpoint that serves the model.
@@ -249,6 +305,7 @@ fn one(name: &str, workload: &WorkloadFile, site: &Site<'_>, cx: &mut Context<'_
         Some(dist)
     });
     let objectives = workload.objectives.as_ref().map(|at| objectives(at, site, cx.errors));
+    let client = client::resolve(workload, patience.as_ref().and_then(Option::as_ref), cx.errors);
     agreement(workload, site, trace_prompts.flatten(), cx.errors);
     (cx.errors.count() == before).then_some(())?;
     let (pool, _) = site.pool?;
@@ -267,7 +324,7 @@ fn one(name: &str, workload: &WorkloadFile, site: &Site<'_>, cx: &mut Context<'_
         network: workload.network.value.0,
         objectives: objectives.unwrap_or_default(),
         sender: Default::default(),
-        client: Default::default(),
+        client: client?,
     })
 }
 

@@ -1,0 +1,49 @@
+//! Whether the replicas that are there from the start fit the machines of their pools.
+
+use crate::scenario::diagnostic::Errors;
+use crate::scenario::file::ScenarioFile;
+use crate::scenario::fleet::NodeGroup;
+use crate::scenario::overrides::listed;
+use crate::scenario::{Engine, Pool};
+
+/// Places the first replicas of all pools: pools in the order of the file, groups in order of preference, machines in
+/// order, each replica on the first that has room. Refuses pools that find none. O(pools x machines).
+pub(super) fn check(file: &ScenarioFile, nodes: &[NodeGroup], pools: &[Pool], errors: &mut Errors) {
+    let mut free: Vec<Vec<u32>> = nodes.iter().map(|group| vec![group.gpus; group.count as usize]).collect();
+    for (pool, (.., entry)) in pools.iter().zip(&file.pools.entries) {
+        let (Some(entry), false) = (entry, pool.fleet.nodes.is_empty()) else { continue };
+        let needed = pool.gpus_per_replica;
+        assert!(needed > 0, "pool `{}` is placed on machines and needs {needed} GPUs", pool.name);
+        let mine = || pool.fleet.nodes.iter();
+        let left: u64 = mine().flat_map(|group| &free[*group]).map(|gpus| u64::from(*gpus)).sum();
+        let mut missing = u32::from(pool.fleet.initial);
+        for machine in mine().map(|group| *group).collect::<Vec<_>>() {
+            for gpus in &mut free[machine] {
+                let fit = (*gpus / needed).min(missing);
+                *gpus -= fit * needed;
+                missing -= fit;
+            }
+        }
+        if missing == 0 {
+            continue;
+        }
+        let initial = u32::from(pool.fleet.initial);
+        let all = u64::from(initial) * u64::from(needed);
+        let groups = listed(mine().map(|group| nodes[*group].name.as_str()));
+        let verb = if pool.fleet.nodes.len() == 1 { "has" } else { "have" };
+        let room = initial - missing;
+        let smaller = match &pool.engine {
+            Engine::Llm(_) if needed > 1 => "fewer replicas, a smaller `tensor_parallel`, or more machines",
+            _ => "fewer replicas, or more machines",
+        };
+        errors.refuse_with(
+            &entry.fleet().replicas.place,
+            format!(
+                "pool `{}` needs {initial} x {needed} = `{all}` GPUs at the start, {groups} {verb} {left} left: room for \
+                 {room} replicas",
+                pool.name
+            ),
+            smaller,
+        );
+    }
+}

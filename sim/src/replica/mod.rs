@@ -5,6 +5,7 @@
 //! step; both give the same timelines to the nanosecond, which property tests hold them to. This module knows
 //! neither events nor the gateway: the hub tells it when a step ends.
 
+mod decoding;
 pub mod kv;
 pub mod naive;
 pub mod scheduler;
@@ -30,7 +31,7 @@ pub struct Site {
 /// Requests that left a replica, at the end of a step or because it failed; reused between steps.
 #[derive(Debug, Default)]
 pub struct Departures {
-    /// Got their last token, in order of admission.
+    /// Got their last token: those that decoded it in order of admission, then those whose prompt's end brought it.
     pub finished: Vec<SlotId>,
     /// Were over for their client before; their resources are free now.
     pub ghosts: Vec<SlotId>,
@@ -61,6 +62,25 @@ pub fn restart(slot: &mut Slot, now: Time) {
     }
 }
 
+/// A request joins a batch with the KV cache that another pool computed for it: its journey is over at `now`. O(1).
+fn arrive(slot: &mut Slot, now: Time, admitted: u32) {
+    assert!(
+        (1..slot.output).contains(&slot.generated) && slot.target == slot.prompt + slot.generated - 1,
+        "a cache of {} tokens cannot belong to a prompt of {} with {} of {} tokens told",
+        slot.target,
+        slot.prompt,
+        slot.generated,
+        slot.output
+    );
+    slot.place = Place::Decode;
+    slot.computed = slot.target;
+    slot.shared_blocks = 0;
+    slot.admitted = admitted;
+    slot.carried = false;
+    slot.transfer += now - slot.left_at;
+    slot.left_at = NEVER;
+}
+
 /// A request as its client sees it while a step is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivered {
@@ -76,7 +96,9 @@ pub trait Stepper {
     /// A replica with nothing on it. `skip` allows runs of more than one step.
     fn new(site: Site, engine: &LlmEngine, skip: bool) -> Self;
 
-    /// Puts a request at the end of the waiting line. Returns whether a run of steps in flight must be truncated
+    /// Puts a request at the end of the waiting line. One that brings its KV cache along
+    /// ([`Slot::carried`]) has at least one token and misses at least one; its `target` is the tokens in that cache:
+    /// its prompt and what it was told, but for the latest token. Returns whether a run of steps in flight must be truncated
     /// because the request might join before the run ends.
     fn enqueue(&mut self, table: &mut Table, id: SlotId) -> bool;
 
@@ -127,3 +149,6 @@ pub trait Stepper {
     /// Steps finished so far.
     fn steps(&self) -> u64;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+#![allow(unreachable_pub, missing_docs, dead_code, clippy::unwrap_used)]
+mod differential;
+mod fleet;
+mod support;

@@ -13,6 +13,7 @@ mod limit_notes;
 mod limit_scenarios;
 mod limits;
 mod policy;
+mod routing;
 mod run;
 mod scenarios;
 mod support;

@@ -14,6 +14,7 @@ mod limit_notes;
 mod limit_scenarios;
 mod limits;
 mod policy;
+mod routing;
 mod run;
 mod scenarios;
 mod support;

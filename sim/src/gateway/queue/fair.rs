@@ -19,7 +19,7 @@ use crate::gateway::tree::Tree;
 use crate::request::RequestHead;
 use crate::table::{List, SlotId, Table};
 
-/// Counter units of a token at weight 1. So large that what a token costs at another weight is exact to a millionth.
+/// Counter units of a token at weight 1. So large that what a token costs at another weight is exact to a billionth.
 const UNIT: u64 = 1 << 40;
 
 /// The flow of nobody: above all.

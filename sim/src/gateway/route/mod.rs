@@ -1,7 +1,7 @@
 //! Which replica of a pool gets the next request: a policy a file.
 //!
 //! A policy reads the [`View`] and the [`RequestHead`] and nothing else, so it knows no more than a gateway can. What it
-//! needs the least of, it declares ([`Policy::RANK`]); the view keeps a tournament over that and over nothing else.
+//! needs the least of, it declares (`RANK`); the view keeps a tournament over that and over nothing else.
 
 mod bits;
 mod ring;

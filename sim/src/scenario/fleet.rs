@@ -120,7 +120,8 @@ pub struct PoolFleet {
     pub notice: Span,
     /// The pool and the link that its prompts come through; `None`: it processes them itself.
     pub prefill: Option<Prefill>,
-    /// Price of a GPU (on a `slots` pool: of a replica) for an hour, for pools that name no nodes.
+    /// Price of a GPU (on a `slots` pool: of a replica, which counts as one GPU) for an hour, for pools that name no
+    /// nodes.
     pub price: Option<f64>,
 }
 

@@ -127,7 +127,7 @@ section! {
         /// Its value: a number, a share, or a duration.
         target: Option<At<Target>>,
         /// Time between two looks.
-        interval: At<Lasting> = "15s",
+        interval: At<Duration<1_000_000, YEAR>> = "15s",
         /// The number is left alone while the measure is off its target by no more than this share of it; 0.1 when
         /// left out.
         tolerance: Option<At<Share>>,

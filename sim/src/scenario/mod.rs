@@ -187,7 +187,8 @@ pub struct Pool {
     pub model: usize,
     /// Most replicas there can be, at least 1; all of them at all times, unless `fleet` says otherwise.
     pub replicas: u16,
-    /// GPUs a replica uses (0 when the pool names no GPU).
+    /// GPUs a replica uses; 0 when the pool names neither a GPU nor machines nor a price. A replica of a `slots` pool
+    /// on machines, or with a price, uses one.
     pub gpus_per_replica: u32,
     /// How a replica works.
     pub engine: Engine,
@@ -313,7 +314,7 @@ pub struct Tier {
     pub priority: u8,
     /// Pools it may use.
     pub pools: Vec<PoolId>,
-    /// How a request is given to one of several pools; `None`: its workload has one pool only.
+    /// How a request is given to one of several pools; `None`: its model says which.
     pub choice: Option<Choice>,
 }
 
@@ -322,7 +323,8 @@ pub struct Tier {
 pub struct Choice {
     /// Which pool is tried first.
     pub prefer: Prefer,
-    /// Shares of the pools, thousandths, in the order of [`Tier::pools`]; for [`Prefer::Weighted`] only.
+    /// Shares of the pools that are no fallbacks, thousandths that sum to 1,000, in the order of [`Tier::pools`]; for
+    /// [`Prefer::Weighted`] only.
     pub weights: Vec<u32>,
     /// How many of [`Tier::pools`], from the end, are tried only when no other takes the request.
     pub fallbacks: usize,
@@ -363,7 +365,7 @@ pub struct Workload {
     pub name: String,
     /// Index of its tier.
     pub tier: usize,
-    /// Pool that serves it: the one of its tier that has its model.
+    /// Pool that serves it: the one of its tier that has its model, the first of [`policy::Sender::candidates`].
     pub pool: PoolId,
     /// Tenants its requests are spread over, at least 1.
     pub tenants: u32,

@@ -89,7 +89,8 @@ pub struct Endpoint {
     pub account: usize,
     /// Whether it exists when the run starts; otherwise an operation creates it.
     pub exists: bool,
-    /// The pools behind it, at most one for each model; empty for one that gets no requests.
+    /// The pools behind it, at most one for each model unless its tier has a [`super::Choice`], fallbacks last; empty for
+    /// one that gets no requests.
     pub pools: Vec<PoolId>,
     /// Provisioned concurrency of its served models together; 0 when it has none.
     pub concurrency: u64,
@@ -183,7 +184,8 @@ pub struct Sender {
     /// Whether all tenants are one user.
     pub one_user: bool,
     /// Models to choose from, best first, each with the pool that serves it; the first that no gate refuses is used.
-    /// Holds at least the workload's own.
+    /// Holds at least the workload's own. Where the tier has a [`super::Choice`]: the pools that it is made among, in
+    /// the order of the tier, several of one model if need be.
     pub candidates: Vec<(usize, PoolId)>,
     /// What is known of the requests.
     pub traits: Subject,

@@ -31,7 +31,10 @@ pub(super) fn check(file: &ScenarioFile, nodes: &[NodeGroup], pools: &[Pool], er
         let all = u64::from(initial) * u64::from(needed);
         let groups = listed(mine().map(|group| nodes[*group].name.as_str()));
         let verb = if pool.fleet.nodes.len() == 1 { "has" } else { "have" };
-        let room = initial - missing;
+        let room = match initial - missing {
+            1 => "1 replica".to_owned(),
+            other => format!("{other} replicas"),
+        };
         let smaller = match &pool.engine {
             Engine::Llm(_) if needed > 1 => "fewer replicas, a smaller `tensor_parallel`, or more machines",
             _ => "fewer replicas, or more machines",
@@ -40,7 +43,7 @@ pub(super) fn check(file: &ScenarioFile, nodes: &[NodeGroup], pools: &[Pool], er
             &entry.fleet().replicas.place,
             format!(
                 "pool `{}` needs {initial} x {needed} = `{all}` GPUs at the start, {groups} {verb} {left} left: room for \
-                 {room} replicas",
+                 {room}",
                 pool.name
             ),
             smaller,

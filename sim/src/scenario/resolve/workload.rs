@@ -280,7 +280,8 @@ fn pool_of(
     }
     if known.len() == candidates.len() {
         let model = model?;
-        let served = known.iter().map(|(_, model)| file.models.entries[*model].0.as_str());
+        let served: BTreeSet<usize> = known.iter().map(|(_, model)| *model).collect();
+        let served = served.iter().map(|model| file.models.entries[*model].0.as_str());
         errors.refuse_with(
             &model.place,
             format!("no pool of the {what} `{tier}` serves `{}`", model.value.as_str()),

@@ -263,7 +263,7 @@ fn figures_count(scenario: &Scenario) -> usize {
 fn kind(question: &Asked) -> Kind {
     match question {
         Asked::Workload(_, measure) => Kind::of(measure),
-        Asked::Budget(..) | Asked::Pool(..) => Kind::Amount,
+        Asked::Budget(..) | Asked::Pool(..) | Asked::Tier(..) => Kind::Amount,
     }
 }
 

@@ -60,7 +60,12 @@ impl Kind {
             | Measure::Throughput
             | Measure::TokenThroughput
             | Measure::GoodputRate
-            | Measure::Utilization => Kind::Amount,
+            | Measure::Utilization
+            | Measure::Amplification
+            | Measure::Wasted
+            | Measure::Cost
+            | Measure::CostPerMillionTokens
+            | Measure::Replicas => Kind::Amount,
         }
     }
 }

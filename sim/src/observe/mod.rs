@@ -3,11 +3,16 @@
 //! An [`Observer`] cannot influence a run: the same scenario gives the same events with and without one. All
 //! methods default to doing nothing and are dispatched statically, so that an unused fact costs nothing.
 
+pub mod attempts;
+pub mod bill;
+mod counted;
+pub mod fleet_log;
 pub mod hist;
 pub mod line;
 pub mod recorder;
 pub mod recording;
 pub mod request_log;
+pub mod scale;
 #[cfg(test)]
 pub(crate) mod synthetic;
 #[cfg(test)]

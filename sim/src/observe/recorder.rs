@@ -4,14 +4,19 @@
 //! nothing that varies, unless a run of steps crosses into another bin.
 
 use crate::limits::Usage;
+use crate::observe::attempts::{AttemptRecord, Books};
+use crate::observe::bill::{Prices, Served, prompt_pools};
+use crate::observe::counted::Over;
+use crate::observe::fleet_log::FleetEvent;
 use crate::observe::hist::Latency;
 pub use crate::observe::recording::{Asked, PoolMeasure, Reading, Recording};
 use crate::observe::recording::{
     BudgetSums, LimitRecord, OperationRecord, PoolRecord, TenantRecord, WorkloadRecord,
 };
+use crate::observe::scale::{ScaleRecord, ScaleRules, ScaleTracker};
 use crate::observe::timeline::Timeline;
-use crate::observe::{GapRun, Observer, PoolSample, StepRun};
-use crate::request::{Finished, Outcome, PoolId, Refusal, ReplicaId, RequestHead, WorkloadId};
+use crate::observe::{FaultFact, GapRun, Observer, PoolSample, ScaleChange, StepRun};
+use crate::request::{Finished, Outcome, PoolId, Refusal, ReplicaId, RequestHead, Settled, WorkloadId};
 use crate::scenario::{Engine, Metric, Objectives, Scenario};
 use crate::time::{Span, Time};
 
@@ -24,6 +29,16 @@ pub struct Recorder {
     recording: Recording,
     /// What the hot path needs of each workload, next to each other.
     rules: Vec<Rules>,
+    /// The pool that processes the prompts of each pool.
+    prompts: Vec<PoolId>,
+    /// Whether a pool processes prompts for another one.
+    serves_prompts: Vec<bool>,
+    /// By pool.
+    scales: Vec<ScaleTracker>,
+    /// By workload; of those that are not plain.
+    books: Vec<Books>,
+    /// Every change of the fleet, when it is kept.
+    log: Option<Vec<FleetEvent>>,
     warmup: Time,
     horizon: Time,
     bin: u64,
@@ -35,6 +50,10 @@ pub struct Recorder {
 #[derive(Clone, Copy, Debug)]
 struct Rules {
     pool: usize,
+    /// Whether only `pool` can serve it.
+    one_pool: bool,
+    /// Whether every request is one attempt.
+    plain: bool,
     network: Span,
     objectives: Objectives,
 }
@@ -56,7 +75,7 @@ impl Recorder {
     pub fn new(scenario: &Scenario) -> Self {
         let workloads = scenario.workloads.iter().map(|workload| WorkloadRecord {
             name: workload.name.clone(),
-            pool: usize::from(workload.pool),
+            pools: scenario.pools_of(workload).into_iter().map(usize::from).collect(),
             offered: 0,
             outcomes: [0; Outcome::ALL.len()],
             refusals: vec![0; scenario.policy.reasons()],
@@ -69,20 +88,48 @@ impl Recorder {
             prompt_tokens: 0,
             cached_tokens: 0,
             output_tokens: 0,
+            useful_tokens: 0,
             preemptions: 0,
             tenants: vec![TenantRecord::default(); workload.tenants as usize],
+            served: vec![Served::default(); scenario.pools.len()],
+            attempts: (!workload.client.is_plain())
+                .then(|| AttemptRecord::new(scenario.bin, scenario.horizon)),
         });
         let pools = scenario.pools.iter().map(|pool| PoolRecord {
             name: pool.name.clone(),
-            workers: u64::from(pool.replicas)
-                * match &pool.engine {
-                    Engine::Llm(_) => 1,
-                    Engine::Slots(slots) => u64::from(slots.servers),
-                },
+            replicas: u64::from(pool.replicas),
+            servers: match &pool.engine {
+                Engine::Llm(_) => 1,
+                Engine::Slots(slots) => u64::from(slots.servers),
+            },
+            scale: ScaleRecord::default(),
+            tokens_inside: 0,
             busy_inside_ns: 0,
             steps: 0,
             outside_range: 0,
             timeline: Timeline::new(scenario.bin, scenario.horizon),
+        });
+        let prices = Prices::new(scenario);
+        let scales = scenario.pools.iter().enumerate().map(|(index, pool)| {
+            let rules = ScaleRules {
+                warmup: Time::ZERO + scenario.warmup,
+                horizon: Time::ZERO + scenario.horizon,
+                bin: scenario.bin,
+                gpus: scenario.gpus_of_replica(index as PoolId),
+                paid_anyway: prices.pools[index].paid_anyway,
+            };
+            ScaleTracker::new(rules, pool.fleet.initial)
+        });
+        let scales = scales.collect();
+        let prompts = prompt_pools(scenario);
+        let served_by = |index: usize| {
+            prompts.iter().enumerate().any(|(own, by)| own != index && usize::from(*by) == index)
+        };
+        let tiers = (0..scenario.tiers.len()).map(|tier| {
+            let of = |(index, workload): (usize, &crate::scenario::Workload)| {
+                (workload.tier == tier).then_some(index)
+            };
+            scenario.workloads.iter().enumerate().filter_map(of).collect()
         });
         let policy = &scenario.policy;
         let operations = policy.operations.iter().map(|operation| OperationRecord {
@@ -98,8 +145,18 @@ impl Recorder {
             rules: scenario
                 .workloads
                 .iter()
-                .map(|w| Rules { pool: usize::from(w.pool), network: w.network, objectives: w.objectives })
+                .map(|w| Rules {
+                    pool: usize::from(w.pool),
+                    one_pool: scenario.pools_of(w).len() == 1,
+                    plain: w.client.is_plain(),
+                    network: w.network,
+                    objectives: w.objectives,
+                })
                 .collect(),
+            serves_prompts: (0..scenario.pools.len()).map(served_by).collect(),
+            scales,
+            books: vec![Books::default(); scenario.workloads.len()],
+            log: None,
             recording: Recording {
                 replications: 1,
                 warmup: scenario.warmup,
@@ -109,7 +166,10 @@ impl Recorder {
                 pools: pools.collect(),
                 operations: operations.collect(),
                 limits: limits.collect(),
+                tiers: tiers.collect(),
+                prices,
             },
+            prompts,
             warmup: Time::ZERO + scenario.warmup,
             horizon: Time::ZERO + scenario.horizon,
             bin: scenario.bin.as_nanos(),
@@ -119,12 +179,38 @@ impl Recorder {
         recorder
     }
 
+    /// Keeps every change of the fleet as well, for [`Recorder::take_fleet_log`].
+    pub fn with_fleet_log(mut self) -> Self {
+        self.log = Some(Vec::new());
+        self
+    }
+
+    /// The changes of the fleet so far, in order; empty when they were not kept.
+    pub fn take_fleet_log(&mut self) -> Vec<FleetEvent> {
+        self.log.take().unwrap_or_default()
+    }
+
     /// Ends the run at `ended` and gives out what was recorded.
     ///
-    /// Panics when a request was offered but never finished, or finished but never offered, and when the latency
-    /// budgets do not sum to the end-to-end latencies: both would be bugs of the engine.
+    /// Panics when a request was offered but never finished, or finished but never offered, when attempts and the
+    /// requests they are of do not balance, and when the latency budgets do not sum to the end-to-end latencies: all
+    /// would be bugs of the engine.
     pub fn finish(mut self, ended: Time) -> Recording {
         self.recording.ended = ended - Time::ZERO;
+        for (pool, scale) in self.recording.pools.iter_mut().zip(self.scales) {
+            pool.scale = scale.finish(ended);
+        }
+        for (workload, books) in self.recording.workloads.iter().zip(&self.books) {
+            if let Some(attempts) = &workload.attempts {
+                books.assert_balanced(&workload.name, workload.offered);
+                let over: u64 = attempts.outcomes.iter().sum();
+                assert_eq!(
+                    attempts.offered, over,
+                    "workload `{}`: offered attempts and their outcomes differ at {ended}",
+                    workload.name
+                );
+            }
+        }
         for limit in &mut self.recording.limits {
             limit.counter_ns = u128::from(limit.keys) * u128::from(self.recording.ended.as_nanos());
         }
@@ -185,9 +271,10 @@ impl Recorder {
     #[inline(always)]
     fn tokens(&mut self, workload: WorkloadId, segment: Segment, tokens: u64) {
         let index = usize::from(workload);
-        let pool = self.rules[index].pool;
-        self.recording.pools[pool].timeline.bin(segment.bin).output_tokens += tokens;
+        let pool = &mut self.recording.pools[self.rules[index].pool];
+        pool.timeline.bin(segment.bin).output_tokens += tokens;
         if segment.inside {
+            pool.tokens_inside += tokens;
             self.recording.workloads[index].tokens_inside += tokens;
         }
     }
@@ -234,13 +321,68 @@ impl Recorder {
     }
 }
 
+impl Recorder {
+    /// Notes what an attempt that is over took of the pools that worked on it.
+    #[inline]
+    fn serve(&mut self, done: &Finished) {
+        let served = &mut self.recording.workloads[usize::from(done.head.workload)].served;
+        let pool = usize::from(done.pool);
+        let prompts = usize::from(self.prompts[pool]);
+        if done.scheduled.is_some() {
+            served[prompts].tokens += u64::from(done.head.prompt_tokens - done.cached_tokens);
+        }
+        // The first token comes out where the prompt is processed.
+        let first = u64::from(done.generated.min(1));
+        served[prompts].tokens += first;
+        served[pool].tokens += u64::from(done.generated) - first;
+        served[pool].requests += u64::from(done.outcome == Outcome::Completed);
+    }
+
+    /// Counts a request that is over.
+    #[inline]
+    fn over(&mut self, segment: Segment, over: &Over<'_>) {
+        let index = usize::from(over.done.head.workload);
+        let rules = &self.rules[index];
+        let met = over.meets(&rules.objectives);
+        let completed = over.outcome == Outcome::Completed;
+        let workload = &mut self.recording.workloads[index];
+        if completed && segment.inside {
+            workload.completed_inside += 1;
+            workload.met_inside += u64::from(met);
+        }
+        if over.arrived < self.warmup || over.arrived >= self.horizon {
+            return;
+        }
+        workload.count(over, met);
+        if completed {
+            let e2e = over.e2e();
+            workload.budget.add(&over.budget());
+            workload.latency[Metric::E2e as usize].record(e2e, 1);
+            // Without a network the client sees what the server sees: copied once, in `finish`.
+            if !rules.network.is_zero() {
+                workload.latency[Metric::ClientE2e as usize].record(e2e + rules.network, 1);
+            }
+            if let Some(tpot) = over.done.tpot() {
+                workload.latency[Metric::Tpot as usize].record(tpot, 1);
+            }
+        }
+    }
+}
+
 impl Observer for Recorder {
     fn offered(&mut self, now: Time, head: &RequestHead) {
         let index = usize::from(head.workload);
         let segment = self.segment(now);
-        self.recording.pools[self.rules[index].pool].timeline.bin(segment.bin).offered += 1;
-        if segment.inside {
-            let workload = &mut self.recording.workloads[index];
+        let rules = &self.rules[index];
+        // Where there is a choice, nobody knows yet: see `finished`.
+        if rules.one_pool {
+            self.recording.pools[rules.pool].timeline.bin(segment.bin).offered += 1;
+        }
+        let workload = &mut self.recording.workloads[index];
+        if let Some(attempts) = &mut workload.attempts {
+            attempts.offered += u64::from(segment.inside);
+            attempts.bin(segment.bin).attempts += 1;
+        } else if segment.inside {
             workload.offered += 1;
             workload.tenants[head.tenant as usize].offered += 1;
         }
@@ -248,7 +390,11 @@ impl Observer for Recorder {
 
     fn dispatched(&mut self, now: Time, _head: &RequestHead, pool: PoolId, _replica: ReplicaId) {
         let segment = self.segment(now);
-        self.recording.pools[usize::from(pool)].timeline.bin(segment.bin).admitted += 1;
+        let pool = usize::from(pool);
+        let bin = self.recording.pools[pool].timeline.bin(segment.bin);
+        bin.admitted += 1;
+        // What a pool is offered that processes prompts for others is what they send to it.
+        bin.offered += u64::from(self.serves_prompts[pool]);
     }
 
     fn first_token(&mut self, now: Time, workload: WorkloadId, ttft: Span) {
@@ -256,7 +402,7 @@ impl Observer for Recorder {
         self.tokens(workload, segment, 1);
         // By arrival, like every figure of a whole request: counting by the instant of the token would favour long
         // waits that began before the warm-up ended.
-        if self.counts(now - ttft) {
+        if self.rules[usize::from(workload)].plain && self.counts(now - ttft) {
             self.recording.workloads[usize::from(workload)].latency[Metric::Ttft as usize].record(ttft, 1);
         }
     }
@@ -296,34 +442,60 @@ impl Observer for Recorder {
         let index = usize::from(done.head.workload);
         let rules = self.rules[index];
         let segment = self.segment(done.ended);
-        let completed = done.outcome == Outcome::Completed;
-        let met = completed && meets(done, &rules.objectives);
         if let Some(refusal) = done.refusal {
             self.recording.refuse(refusal.reason, done.ended);
         }
+        let timeline = &mut self.recording.pools[usize::from(done.pool)].timeline;
+        if done.outcome == Outcome::Completed {
+            timeline.bin(segment.bin).completed += 1;
+        }
+        if !rules.one_pool {
+            timeline.bin((done.arrived.as_nanos() / self.bin) as usize).offered += 1;
+        }
+        if segment.inside {
+            self.serve(done);
+        }
+        if rules.plain {
+            return self.over(segment, &Over::plain(done));
+        }
+        let counted = self.counts(done.arrived);
+        self.books[index].attempt(done, counted);
+        if let Some(attempts) = self.recording.workloads[index].attempts.as_mut().filter(|_| counted) {
+            attempts.outcomes[done.outcome as usize] += 1;
+        }
+    }
+
+    fn settled(&mut self, settled: &Settled) {
+        let index = usize::from(settled.last.head.workload);
+        let segment = self.segment(settled.ended);
+        let counted = self.counts(settled.arrived);
+        self.books[index].request(settled);
         let workload = &mut self.recording.workloads[index];
-        if completed {
-            self.recording.pools[rules.pool].timeline.bin(segment.bin).completed += 1;
-            if segment.inside {
-                workload.completed_inside += 1;
-                workload.met_inside += u64::from(met);
+        let attempts = workload.attempts.as_mut().expect("requests of plain clients are not settled");
+        attempts.bin_at(settled.arrived).requests += 1;
+        attempts.bin(segment.bin).completed += u64::from(settled.outcome == Outcome::Completed);
+        if counted {
+            attempts.count(settled);
+            workload.offered += 1;
+            workload.tenants[settled.last.head.tenant as usize].offered += 1;
+            if let Some(ttft) = settled.ttft() {
+                workload.latency[Metric::Ttft as usize].record(ttft, 1);
             }
         }
-        if done.arrived < self.warmup || done.arrived >= self.horizon {
-            return;
+        self.over(segment, &Over::settled(settled));
+    }
+
+    fn scaled(&mut self, now: Time, pool: PoolId, change: &ScaleChange) {
+        self.scales[usize::from(pool)].scaled(now, change);
+        if let Some(log) = &mut self.log {
+            log.push(FleetEvent::Scaled(now, pool, *change));
         }
-        workload.count(done, met);
-        if completed {
-            let e2e = done.e2e();
-            workload.budget.add(&done.budget());
-            workload.latency[Metric::E2e as usize].record(e2e, 1);
-            // Without a network the client sees what the server sees: copied once, in `finish`.
-            if !rules.network.is_zero() {
-                workload.latency[Metric::ClientE2e as usize].record(e2e + rules.network, 1);
-            }
-            if let Some(tpot) = done.tpot() {
-                workload.latency[Metric::Tpot as usize].record(tpot, 1);
-            }
+    }
+
+    fn failed(&mut self, now: Time, fault: &FaultFact) {
+        self.scales[usize::from(fault.pool)].failed(fault);
+        if let Some(log) = &mut self.log {
+            log.push(FleetEvent::Failed(now, *fault));
         }
     }
 
@@ -356,35 +528,4 @@ impl Observer for Recorder {
     fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {
         self.recording.pools[usize::from(pool)].timeline.sample(now, sample);
     }
-}
-
-impl WorkloadRecord {
-    /// Counts a request that is over.
-    #[inline]
-    fn count(&mut self, done: &Finished, met: bool) {
-        let (prompt, output) = (u64::from(done.head.prompt_tokens), u64::from(done.generated));
-        self.outcomes[done.outcome as usize] += 1;
-        if let Some(refusal) = done.refusal {
-            self.refusals[usize::from(refusal.reason)] += 1;
-        }
-        self.met += u64::from(met);
-        self.prompt_tokens += prompt;
-        self.cached_tokens += u64::from(done.cached_tokens);
-        self.output_tokens += output;
-        self.preemptions += u64::from(done.preemptions);
-        let tenant = &mut self.tenants[done.head.tenant as usize];
-        tenant.outcomes[done.outcome as usize] += 1;
-        tenant.met += u64::from(met);
-        tenant.prompt_tokens += prompt;
-        tenant.output_tokens += output;
-    }
-}
-
-/// Whether a completed request met every objective. An answer of one token has no gap and meets any TPOT; an answer
-/// without a first token (a `slots` pool) cannot claim to have met a TTFT.
-#[inline]
-fn meets(done: &Finished, objectives: &Objectives) -> bool {
-    objectives.e2e.is_none_or(|most| done.e2e() <= most)
-        && objectives.ttft.is_none_or(|most| done.ttft().is_some_and(|ttft| ttft <= most))
-        && objectives.tpot.is_none_or(|most| done.tpot().is_none_or(|tpot| tpot <= most))
 }

@@ -2,7 +2,10 @@
 //!
 //! Everything is an integer sum or a histogram, so that merging replications gives the same bits in any order.
 
+use crate::observe::attempts::AttemptRecord;
+use crate::observe::bill::{Bill, HOUR_NS, Prices, Served};
 use crate::observe::hist::Latency;
+use crate::observe::scale::ScaleRecord;
 use crate::observe::timeline::{Bin, Timeline};
 #[cfg(doc)]
 use crate::request::Refusal;
@@ -29,6 +32,10 @@ pub struct Recording {
     pub operations: Vec<OperationRecord>,
     /// By limit, in the scenario's order; the whole run, warm-up included.
     pub limits: Vec<LimitRecord>,
+    /// Workloads of each tier, in the scenario's order.
+    pub tiers: Vec<Vec<usize>>,
+    /// What the scenario says of prices.
+    pub prices: Prices,
 }
 
 /// Results of one operation of the control plane.
@@ -71,13 +78,14 @@ pub struct LimitRecord {
     pub first_refused: Option<Time>,
 }
 
-/// Results of one workload.
+/// Results of one workload: of its requests. Where clients may try again, the first attempt makes a request arrive and
+/// the deciding one tells how it ended; attempts are counted apart, in `attempts`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadRecord {
     /// Its name in the scenario.
     pub name: String,
-    /// Index of the pool that serves it.
-    pub pool: usize,
+    /// Indices of the pools that can serve it, its own first.
+    pub pools: Vec<usize>,
     /// Counted requests: those that arrived from the warm-up's end to the horizon.
     pub offered: u64,
     /// How they ended, by [`Outcome`]; sums to `offered`.
@@ -94,7 +102,7 @@ pub struct WorkloadRecord {
     pub completed_inside: u64,
     /// Those of them that met every objective.
     pub met_inside: u64,
-    /// Output tokens that came out inside the counted window, whenever their request arrived.
+    /// Output tokens that came out inside the counted window, whenever their request arrived, of every attempt.
     pub tokens_inside: u64,
     /// Prompt tokens of counted requests.
     pub prompt_tokens: u64,
@@ -102,10 +110,16 @@ pub struct WorkloadRecord {
     pub cached_tokens: u64,
     /// Output tokens that counted requests received.
     pub output_tokens: u64,
+    /// Those of them that were part of a completed answer.
+    pub useful_tokens: u64,
     /// Preemptions that counted requests suffered.
     pub preemptions: u64,
     /// By tenant.
     pub tenants: Vec<TenantRecord>,
+    /// What each pool did for it, in the scenario's order.
+    pub served: Vec<Served>,
+    /// Its attempts, when its clients may try again or do not hang up.
+    pub attempts: Option<AttemptRecord>,
 }
 
 /// Counters of one tenant of a workload; counted requests only.
@@ -205,8 +219,14 @@ impl BudgetSums {
 pub struct PoolRecord {
     /// Its name in the scenario.
     pub name: String,
-    /// Replicas of an `llm` pool, servers of a `slots` pool: what can be busy at once.
-    pub workers: u64,
+    /// Most replicas there can be.
+    pub replicas: u64,
+    /// What can be busy at once on a replica: 1 on an `llm` pool, its servers on a `slots` pool.
+    pub servers: u64,
+    /// Its replicas over time.
+    pub scale: ScaleRecord,
+    /// Output tokens that came out inside the counted window.
+    pub tokens_inside: u64,
     /// Worker time spent working inside the counted window, nanoseconds.
     pub busy_inside_ns: u128,
     /// Steps taken over the whole run (stretches of constant load, on a `slots` pool).
@@ -220,7 +240,7 @@ pub struct PoolRecord {
 /// A figure of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolMeasure {
-    /// Busy time inside the counted window divided by the time its replicas (or servers) had.
+    /// Busy time inside the counted window divided by the time its serving replicas (or servers) had.
     Utilization,
     /// Running requests divided by the sequence slots (or servers), mean over the counted bins' ends.
     BatchOccupancy,
@@ -230,16 +250,28 @@ pub enum PoolMeasure {
     GatewayQueue,
     /// Requests waiting on replicas, mean over the counted bins' ends.
     EngineQueue,
+    /// Replicas that serve, mean over the counted window.
+    Replicas,
+    /// Hours that its replicas had GPUs inside the counted window, summed over GPUs; of one replication.
+    GpuHours,
+    /// Cost of an hour of the counted time.
+    Cost,
+    /// Cost of a million output tokens.
+    CostPerMillionTokens,
 }
 
 impl PoolMeasure {
     /// All of them, in table order.
-    pub const ALL: [PoolMeasure; 5] = [
+    pub const ALL: [PoolMeasure; 9] = [
         PoolMeasure::Utilization,
         PoolMeasure::BatchOccupancy,
         PoolMeasure::KvOccupancy,
         PoolMeasure::GatewayQueue,
         PoolMeasure::EngineQueue,
+        PoolMeasure::Replicas,
+        PoolMeasure::GpuHours,
+        PoolMeasure::Cost,
+        PoolMeasure::CostPerMillionTokens,
     ];
 
     /// The name used in files and tables.
@@ -250,6 +282,10 @@ impl PoolMeasure {
             PoolMeasure::KvOccupancy => "kv occupancy",
             PoolMeasure::GatewayQueue => "gateway queue",
             PoolMeasure::EngineQueue => "engine queue",
+            PoolMeasure::Replicas => "replicas",
+            PoolMeasure::GpuHours => "gpu hours",
+            PoolMeasure::Cost => "cost",
+            PoolMeasure::CostPerMillionTokens => "cost per million tokens",
         }
     }
 }
@@ -263,14 +299,17 @@ pub enum Asked {
     Budget(usize, usize),
     /// A figure of a pool.
     Pool(usize, PoolMeasure),
+    /// A cost of a tier: [`Measure::Cost`] or [`Measure::CostPerMillionTokens`] of its workloads together.
+    Tier(usize, Measure),
 }
 
 /// A figure and the number of samples it rests on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
-    /// The figure: nanoseconds for latencies, a share in 0..=1, a rate per second.
+    /// The figure: nanoseconds for latencies, a share in 0..=1, a rate per second, an amount of money.
     pub value: f64,
-    /// Samples it was computed from: requests, gaps or tokens; steps for utilization.
+    /// Samples it was computed from: requests, gaps or tokens; steps for utilization, replications for what is an
+    /// integral over time.
     pub samples: u64,
 }
 
@@ -283,6 +322,16 @@ impl WorkloadRecord {
     /// How many counted requests ended as `outcome`.
     pub fn outcome(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize]
+    }
+
+    /// Attempts of counted requests: as many as requests, where clients do not try again.
+    pub fn attempts_of_requests(&self) -> u64 {
+        self.attempts.as_ref().map_or(self.offered, |attempts| attempts.of_requests)
+    }
+
+    /// Output tokens of counted requests, of every attempt, that were not part of a completed answer.
+    pub fn wasted_tokens(&self) -> u64 {
+        self.attempts.as_ref().map_or(self.output_tokens - self.useful_tokens, |all| all.wasted_tokens)
     }
 
     /// Adds another replication of the same workload.
@@ -302,7 +351,14 @@ impl WorkloadRecord {
         self.prompt_tokens += other.prompt_tokens;
         self.cached_tokens += other.cached_tokens;
         self.output_tokens += other.output_tokens;
+        self.useful_tokens += other.useful_tokens;
         self.preemptions += other.preemptions;
+        for (mine, theirs) in self.served.iter_mut().zip(&other.served) {
+            mine.merge(theirs);
+        }
+        if let (Some(mine), Some(theirs)) = (&mut self.attempts, &other.attempts) {
+            mine.merge(theirs);
+        }
         for (mine, theirs) in self.tenants.iter_mut().zip(&other.tenants) {
             mine.offered += theirs.offered;
             add_each(&mut mine.outcomes, &theirs.outcomes);
@@ -377,6 +433,11 @@ impl Recording {
         self.horizon - self.warmup
     }
 
+    /// Counted time of all replications together, nanoseconds.
+    pub fn counted_ns(&self) -> u128 {
+        u128::from(self.counted().as_nanos()) * u128::from(self.replications)
+    }
+
     /// Adds another replication (or several) of the same scenario. Exact, in any order and any grouping.
     ///
     /// Panics when the recordings are of different scenarios.
@@ -395,6 +456,8 @@ impl Recording {
             mine.busy_inside_ns += theirs.busy_inside_ns;
             mine.steps += theirs.steps;
             mine.outside_range += theirs.outside_range;
+            mine.tokens_inside += theirs.tokens_inside;
+            mine.scale.merge(&theirs.scale);
             mine.timeline.merge(&theirs.timeline);
         }
         for (mine, theirs) in self.operations.iter_mut().zip(&other.operations) {
@@ -415,11 +478,34 @@ impl Recording {
                 let sum = *workload.budget.parts().get(part)?;
                 (samples > 0).then(|| Reading { value: sum as f64 / samples as f64, samples })
             }
-            Asked::Pool(pool, measure) => self.pool_reading(self.pools.get(pool)?, measure),
+            Asked::Pool(pool, measure) => self.pool_reading(pool, measure),
+            Asked::Tier(tier, measure) => {
+                let members = self.tiers.get(tier)?;
+                let cost = Bill::of(self);
+                let cost = members.iter().map(|&index| cost.workloads[index]).sum();
+                let tokens = members.iter().map(|&index| self.workloads[index].tokens_inside).sum();
+                self.cost_reading(&measure, cost, tokens)
+            }
         }
     }
 
-    fn pool_reading(&self, pool: &PoolRecord, measure: PoolMeasure) -> Option<Reading> {
+    /// A cost of the counted window as the figure `measure`; `None` when nothing has a price, when no token came out to
+    /// share it among, and of measures that are no cost.
+    fn cost_reading(&self, measure: &Measure, cost: f64, tokens: u64) -> Option<Reading> {
+        let hours = self.counted_ns() as f64 / HOUR_NS;
+        let priced = self.prices.is_some();
+        match measure {
+            Measure::Cost => {
+                (priced && hours > 0.0).then(|| Reading { value: cost / hours, samples: self.replications })
+            }
+            Measure::CostPerMillionTokens => (priced && tokens > 0)
+                .then(|| Reading { value: cost / (tokens as f64 / 1e6), samples: tokens }),
+            _ => None,
+        }
+    }
+
+    fn pool_reading(&self, index: usize, measure: PoolMeasure) -> Option<Reading> {
+        let pool = self.pools.get(index)?;
         let bins = self.counted_bins(pool);
         let sum = |count: fn(&Bin) -> u64| bins.iter().map(count).sum::<u64>();
         let samples = sum(|bin| bin.samples);
@@ -427,12 +513,32 @@ impl Recording {
             (whole > 0).then(|| Reading { value: part as f64 / whole as f64, samples })
         };
         match measure {
-            PoolMeasure::Utilization => self.utilization(std::slice::from_ref(pool)),
+            PoolMeasure::Utilization => self.utilization(&[pool]),
             PoolMeasure::BatchOccupancy => ratio(sum(|bin| bin.running), sum(|bin| bin.slots_total)),
             PoolMeasure::KvOccupancy => ratio(sum(|bin| bin.kv_blocks_used), sum(|bin| bin.kv_blocks_total)),
             PoolMeasure::GatewayQueue => ratio(sum(|bin| bin.gateway_queue), samples),
             PoolMeasure::EngineQueue => ratio(sum(|bin| bin.waiting), samples),
+            PoolMeasure::Replicas => self.replicas(&[pool]),
+            PoolMeasure::GpuHours => {
+                let hours = pool.scale.gpu_ns as f64 / HOUR_NS / self.replications as f64;
+                Some(Reading { value: hours, samples: self.replications })
+            }
+            PoolMeasure::Cost | PoolMeasure::CostPerMillionTokens => {
+                let measure = match measure {
+                    PoolMeasure::Cost => Measure::Cost,
+                    _ => Measure::CostPerMillionTokens,
+                };
+                let cost = self.prices.has(index).then(|| Bill::of(self).pools[index])?;
+                self.cost_reading(&measure, cost, pool.tokens_inside)
+            }
         }
+    }
+
+    /// Replicas of `pools` that serve, mean over the counted window.
+    fn replicas(&self, pools: &[&PoolRecord]) -> Option<Reading> {
+        let serving: u128 = pools.iter().map(|pool| pool.scale.serving_ns).sum();
+        let counted = self.counted_ns();
+        (counted > 0).then(|| Reading { value: serving as f64 / counted as f64, samples: self.replications })
     }
 
     /// The bins of `pool` whose ends lie in the counted window, after the warm-up and no later than the horizon.
@@ -472,27 +578,52 @@ impl Recording {
                 let total = chosen.iter().map(|w| w.latency(metric).sum_ns()).sum::<u128>();
                 (count > 0).then(|| Reading { value: total as f64 / count as f64, samples: count })
             }
+            Measure::Share(Outcome::Cancelled) => {
+                let attempts = || chosen.iter().filter_map(|w| w.attempts.as_ref());
+                let offered: u64 = attempts().map(|all| all.offered).sum();
+                let cancelled: u64 = attempts().map(|all| all.outcome(Outcome::Cancelled)).sum();
+                (offered > 0).then(|| Reading { value: cancelled as f64 / offered as f64, samples: offered })
+            }
             Measure::Share(outcome) => share(chosen.iter().map(|w| w.outcome(outcome)).sum()),
             Measure::GoodputShare => share(sum(|w| w.met)),
             Measure::Throughput => rate(sum(|w| w.completed_inside), sum(|w| w.completed_inside)),
             Measure::TokenThroughput => rate(sum(|w| w.tokens_inside), sum(|w| w.tokens_inside)),
             Measure::GoodputRate => rate(sum(|w| w.met_inside), sum(|w| w.completed_inside)),
-            Measure::Utilization => {
-                let pools = match workload {
-                    Some(_) => std::slice::from_ref(&self.pools[chosen[0].pool]),
-                    None => &self.pools[..],
-                };
-                self.utilization(pools)
+            Measure::Utilization => self.utilization(&self.pools_of(workload)),
+            Measure::Replicas => self.replicas(&self.pools_of(workload)),
+            Measure::Amplification => {
+                let (attempts, requests) = (
+                    chosen.iter().map(WorkloadRecord::attempts_of_requests).sum::<u64>(),
+                    sum(|w| w.offered),
+                );
+                (requests > 0)
+                    .then(|| Reading { value: attempts as f64 / requests as f64, samples: requests })
+            }
+            Measure::Wasted => {
+                let wasted = chosen.iter().map(WorkloadRecord::wasted_tokens).sum::<u64>();
+                let all = wasted + sum(|w| w.useful_tokens);
+                (all > 0).then(|| Reading { value: wasted as f64 / all as f64, samples: all })
+            }
+            Measure::Cost | Measure::CostPerMillionTokens => {
+                let bill = Bill::of(self);
+                let cost = workload.map_or(bill.total, |index| bill.workloads[index]);
+                self.cost_reading(measure, cost, sum(|w| w.tokens_inside))
             }
         }
     }
 
-    /// Busy time of `pools` inside the counted window divided by the time their workers had.
-    pub fn utilization(&self, pools: &[PoolRecord]) -> Option<Reading> {
+    /// The pools that can serve `workload`, or all.
+    fn pools_of(&self, workload: Option<usize>) -> Vec<&PoolRecord> {
+        match workload {
+            Some(index) => self.workloads[index].pools.iter().map(|&pool| &self.pools[pool]).collect(),
+            None => self.pools.iter().collect(),
+        }
+    }
+
+    /// Busy time of `pools` inside the counted window divided by the time their serving replicas (or servers) had.
+    fn utilization(&self, pools: &[&PoolRecord]) -> Option<Reading> {
         let busy: u128 = pools.iter().map(|p| p.busy_inside_ns).sum();
-        let workers: u64 = pools.iter().map(|p| p.workers).sum();
-        let time =
-            u128::from(workers) * u128::from(self.counted().as_nanos()) * u128::from(self.replications);
+        let time: u128 = pools.iter().map(|p| p.scale.serving_ns * u128::from(p.servers)).sum();
         (time > 0).then(|| Reading {
             value: busy as f64 / time as f64,
             samples: pools.iter().map(|p| p.steps).sum(),

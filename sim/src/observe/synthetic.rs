@@ -2,11 +2,13 @@
 
 use crate::dist::Dist;
 use crate::limits::Algorithm;
-use crate::observe::{GapRun, Observer, PoolSample, StepLine, StepRun};
+use crate::observe::{FaultFact, GapRun, Observer, PoolSample, ScaleCause, ScaleChange, StepLine, StepRun};
 use crate::profile::limit::{Action, Answer, Key, Provenance, Source, Stage, Unit};
 use crate::profile::{InUse, Limit, Mechanism, Subject, Verb};
-use crate::request::{Finished, Outcome, Prefix, QUEUE_FULL, Refusal, RequestHead};
+use crate::request::{Finished, Outcome, Prefix, QUEUE_FULL, Refusal, RequestHead, Settled};
 use crate::rng::{Purpose, Rng, stream};
+use crate::scenario::client::{Client, Jitter, Retry};
+use crate::scenario::fleet::{Aim, Failures, NodeGroup, Scaling};
 use crate::scenario::policy::Operation;
 use crate::scenario::{
     Arrivals, End, Engine, Lengths, Measure, Metric, Model, Objectives, Pool, PoolFleet, Property, Queue,
@@ -24,6 +26,9 @@ pub(crate) enum Fact {
     Gaps(GapRun),
     Worked(StepRun),
     Finished(Finished),
+    Settled(Settled),
+    Scaled(Time, u16, ScaleChange),
+    Failed(Time, FaultFact),
     Sampled(Time, u16, PoolSample),
 }
 
@@ -37,6 +42,9 @@ pub(crate) fn tell(facts: &[Fact], observer: &mut impl Observer) {
             Fact::Gaps(run) => observer.gaps(run),
             Fact::Worked(run) => observer.worked(run),
             Fact::Finished(done) => observer.finished(done),
+            Fact::Settled(settled) => observer.settled(settled),
+            Fact::Scaled(at, pool, change) => observer.scaled(*at, *pool, change),
+            Fact::Failed(at, fault) => observer.failed(*at, fault),
             Fact::Sampled(at, pool, sample) => observer.sampled(*at, *pool, sample),
         }
     }
@@ -192,6 +200,125 @@ pub(crate) fn limited() -> Scenario {
     scenario
 }
 
+/// The scenario with a fleet and clients that try again: `h100` scales and fails and runs on rented machines of two
+/// prices, `l40s` on reserved ones; requests of `agents` may be up to three attempts and may be served by either pool.
+pub(crate) fn fleet() -> Scenario {
+    let mut scenario = scenario();
+    let nodes = |name: &str, count, price, reserved| NodeGroup {
+        name: name.to_owned(),
+        gpu: "h100-sxm".to_owned(),
+        count,
+        gpus: 8,
+        zone: 0,
+        price: Some(price),
+        reserved,
+        failures: None,
+    };
+    scenario.fleet.currency = "USD".to_owned();
+    scenario.fleet.zones = vec!["default".to_owned()];
+    scenario.fleet.nodes =
+        vec![nodes("spot", 1, 2.0, false), nodes("rented", 1, 3.0, false), nodes("own", 1, 1.5, true)];
+    let [h100, l40s] = &mut scenario.pools[..] else { unreachable!("the scenario has two pools") };
+    h100.fleet.nodes = vec![0, 1];
+    h100.fleet.initial = 5;
+    h100.fleet.scaling = Some(Scaling {
+        min: 2,
+        aim: Some(Aim::Concurrency(16_000)),
+        interval: Span::from_secs(15),
+        tolerance: 100,
+        up_window: Span::ZERO,
+        down_window: Span::from_secs(300),
+        up_most: u16::MAX,
+        down_most: u16::MAX,
+        schedule: Vec::new(),
+        period: Span::from_secs(86_400),
+    });
+    let exponential = |mean| Dist::exponential(mean).unwrap();
+    h100.fleet.failures = Some(Failures { mtbf: exponential(3_600.0), mttr: exponential(60.0) });
+    l40s.fleet.nodes = vec![2];
+    let agents = &mut scenario.workloads[1];
+    agents.sender.candidates = vec![(0, 1), (0, 0)];
+    agents.client = Client {
+        retry: Some(Retry {
+            most: 2,
+            base: Span::from_millis(500),
+            factor: 2_000,
+            cap: Span::from_secs(30),
+            jitter: Jitter::Full,
+            honour_retry_after: true,
+            budget: None,
+            on: vec![Outcome::Refused, Outcome::TimedOut],
+            within: None,
+        }),
+        hedge: None,
+        deaf: false,
+    };
+    scenario
+}
+
+/// How many replicas every pool of [`fleet`] has over time: told at the start, then changed at some instants.
+fn scaling(scenario: &Scenario, rng: &mut Rng, grid: u64, ended: Time, facts: &mut Vec<Fact>) {
+    for (pool, spec) in scenario.pools.iter().enumerate() {
+        let pool = pool as u16;
+        let initial = spec.fleet.initial;
+        let mut state = ScaleChange {
+            ready: initial,
+            starting: 0,
+            draining: 0,
+            down: 0,
+            wanted: initial,
+            cause: ScaleCause::Start,
+        };
+        facts.push(Fact::Scaled(Time::ZERO, pool, state));
+        if spec.fleet.scaling.is_none() {
+            continue;
+        }
+        let mut now = Time::ZERO;
+        loop {
+            now += gridded(exponential(rng, scenario.horizon.as_secs_f64() / 25.0), grid);
+            if now >= ended {
+                break;
+            }
+            let up = rng.random::<f64>() < swell(now, scenario.horizon);
+            state.cause = match (state.starting, state.down, rng.random::<f64>()) {
+                (1.., _, x) if x < 0.8 => {
+                    state.ready += state.starting;
+                    state.starting = 0;
+                    ScaleCause::Ready
+                }
+                (_, 1.., x) if x < 0.6 => {
+                    state.down -= 1;
+                    state.ready += 1;
+                    ScaleCause::Repair
+                }
+                (_, 0, x) if x < 0.15 && state.ready > 1 => {
+                    state.ready -= 1;
+                    state.down += 1;
+                    let fault = FaultFact { pool, replica: 0, over: false, slow: 0, lost: 2, moved: 3 };
+                    facts.push(Fact::Failed(now, fault));
+                    ScaleCause::Failure
+                }
+                _ if state.draining > 0 => {
+                    state.draining -= 1;
+                    ScaleCause::Drained
+                }
+                _ if up && state.ready + state.starting < spec.replicas => {
+                    state.starting += 1;
+                    ScaleCause::Decision
+                }
+                _ if state.ready > 1 => {
+                    state.ready -= 1;
+                    state.draining += 1;
+                    ScaleCause::Decision
+                }
+                _ => ScaleCause::Decision,
+            };
+            state.wanted = state.ready + state.starting + state.down;
+            facts.push(Fact::Scaled(now, pool, state));
+        }
+    }
+}
+
 /// The facts of one run of `scenario` with `requests` requests, and when it ended.
 ///
 /// Everything lies on a grid of `grid` nanoseconds: with a coarse one many facts fall exactly on boundaries.
@@ -207,6 +334,9 @@ pub(crate) fn run(scenario: &Scenario, requests: u32, seed: u64, grid: u64) -> (
         for replica in 0..spec.replicas {
             ended = ended.max(work(scenario, &mut rng, pool as u16, replica, grid, &mut facts));
         }
+    }
+    if scenario.fleet_can_vary() {
+        scaling(scenario, &mut rng, grid, ended, &mut facts);
     }
     for (pool, spec) in scenario.pools.iter().enumerate() {
         let bins = (ended.as_nanos()).div_ceil(scenario.bin.as_nanos());
@@ -268,7 +398,6 @@ fn request(scenario: &Scenario, rng: &mut Rng, index: u64, grid: u64, facts: &mu
             break at;
         }
     };
-    let load = swell(arrived, scenario.horizon);
     let head = RequestHead {
         workload,
         tenant: (rng.random::<f64>() * f64::from(spec.tenants)) as u32,
@@ -280,6 +409,61 @@ fn request(scenario: &Scenario, rng: &mut Rng, index: u64, grid: u64, facts: &mu
         prefix: Prefix::default(),
         body_bytes: None,
     };
+    if spec.client.is_plain() {
+        return attempt(scenario, rng, head, arrived, 0, grid, facts).ended;
+    }
+    let mut tried = 0;
+    let mut wasted = 0;
+    let mut at = arrived;
+    loop {
+        let from = facts.len();
+        let mut done = attempt(scenario, rng, head, at, tried, grid, facts);
+        tried += 1;
+        // Many attempts of such clients come too late.
+        if done.outcome == Outcome::Completed && rng.random::<f64>() < 0.3 {
+            done.outcome = Outcome::TimedOut;
+            let last = facts[from..].iter_mut().rev().find_map(|fact| match fact {
+                Fact::Finished(done) => Some(done),
+                _ => None,
+            });
+            last.expect("an attempt ends").outcome = done.outcome;
+        }
+        let completed = done.outcome == Outcome::Completed;
+        wasted += if completed { 0 } else { u64::from(done.generated) };
+        if completed || tried == 3 {
+            let (outcome, ended) = (done.outcome, done.ended);
+            facts.push(Fact::Settled(Settled {
+                last: done,
+                outcome,
+                arrived,
+                ended,
+                attempts: u32::from(tried),
+                hedges: 0,
+                wasted_tokens: wasted,
+            }));
+            return ended;
+        }
+        at = done.ended + gridded(0.5 * rng.random::<f64>(), grid);
+    }
+}
+
+/// One attempt of a request, from its arrival to its end.
+fn attempt(
+    scenario: &Scenario,
+    rng: &mut Rng,
+    head: RequestHead,
+    arrived: Time,
+    number: u16,
+    grid: u64,
+    facts: &mut Vec<Fact>,
+) -> Finished {
+    let workload = head.workload;
+    let spec = &scenario.workloads[usize::from(workload)];
+    let load = swell(arrived, scenario.horizon);
+    let pools = scenario.pools_of(spec);
+    // A single pool draws nothing.
+    let pool =
+        if pools.len() > 1 { pools[(rng.random::<f64>() * pools.len() as f64) as usize] } else { spec.pool };
     facts.push(Fact::Offered(arrived, head));
     let mut done = Finished {
         outcome: Outcome::Completed,
@@ -289,7 +473,7 @@ fn request(scenario: &Scenario, rng: &mut Rng, index: u64, grid: u64, facts: &mu
         generated: 0,
         cached_tokens: head.prompt_tokens / 4,
         preemptions: 0,
-        pool: spec.pool,
+        pool,
         replica: None,
         sent: arrived,
         arrived,
@@ -302,16 +486,16 @@ fn request(scenario: &Scenario, rng: &mut Rng, index: u64, grid: u64, facts: &mu
         preempted: Span::ZERO,
         preempted_before_first: Span::ZERO,
         transfer: Span::ZERO,
-        attempt: 0,
+        attempt: number,
     };
     if rng.random::<f64>() < 0.01 {
         done.outcome = Outcome::Refused;
         done.refusal = Some(Refusal::plain(QUEUE_FULL));
         facts.push(Fact::Finished(done));
-        return arrived;
+        return done;
     }
     let dispatched = arrived + gridded(exponential(rng, 0.25 * (load - 0.75).max(0.0)), grid);
-    facts.push(Fact::Dispatched(dispatched, head, spec.pool));
+    facts.push(Fact::Dispatched(dispatched, head, pool));
     let scheduled = dispatched + gridded(exponential(rng, 0.05 * load), grid);
     let prefill = f64::from(head.prompt_tokens) * 9e-5 * (1.0 + load);
     let first = scheduled + gridded(0.012 + prefill, grid);
@@ -328,7 +512,7 @@ fn request(scenario: &Scenario, rng: &mut Rng, index: u64, grid: u64, facts: &mu
         done.outcome = Outcome::TimedOut;
     }
     facts.push(Fact::Finished(done));
-    done.ended
+    done
 }
 
 /// The tokens after the first, as runs cut at every boundary; the last instant and the time lost to a preemption.

@@ -3,9 +3,10 @@
 use super::hist::Latency;
 use super::recorder::Recorder;
 use super::recording::{Asked, Recording};
-use super::synthetic::{Fact, run, scenario, tell};
-use super::{GapRun, StepLine};
-use crate::request::Outcome;
+use super::scale::ScaleRecord;
+use super::synthetic::{Fact, fleet, run, scenario, tell};
+use super::{GapRun, Observer as _, StepLine};
+use crate::request::{Finished, Outcome, Settled};
 use crate::scenario::{Measure, Metric, Scenario};
 use crate::time::{Span, Time};
 use proptest::prelude::*;
@@ -38,8 +39,13 @@ fn naive(scenario: &Scenario, facts: &[Fact], ended: Time) -> Recording {
         match fact {
             Fact::Offered(at, head) => {
                 let workload = &mut out.workloads[usize::from(head.workload)];
-                out.pools[workload.pool].timeline.bin(bin(*at)).offered += 1;
-                if inside(*at) {
+                if workload.pools.len() == 1 {
+                    out.pools[workload.pools[0]].timeline.bin(bin(*at)).offered += 1;
+                }
+                if let Some(attempts) = &mut workload.attempts {
+                    attempts.bin(bin(*at)).attempts += 1;
+                    attempts.offered += u64::from(inside(*at));
+                } else if inside(*at) {
                     workload.offered += 1;
                     workload.tenants[head.tenant as usize].offered += 1;
                 }
@@ -49,16 +55,20 @@ fn naive(scenario: &Scenario, facts: &[Fact], ended: Time) -> Recording {
             }
             Fact::FirstToken(at, workload, ttft) => {
                 let workload = &mut out.workloads[usize::from(*workload)];
-                out.pools[workload.pool].timeline.bin(bin(*at)).output_tokens += 1;
+                let pool = &mut out.pools[workload.pools[0]];
+                pool.timeline.bin(bin(*at)).output_tokens += 1;
+                pool.tokens_inside += u64::from(inside(*at));
                 workload.tokens_inside += u64::from(inside(*at));
-                if inside(*at - *ttft) {
+                if workload.attempts.is_none() && inside(*at - *ttft) {
                     workload.latency[Metric::Ttft as usize].record(*ttft, 1);
                 }
             }
             Fact::Gaps(run) => {
                 let workload = &mut out.workloads[usize::from(run.workload)];
                 for (at, gap) in each_gap(run) {
-                    out.pools[workload.pool].timeline.bin(bin(at)).output_tokens += u64::from(run.count);
+                    let pool = &mut out.pools[workload.pools[0]];
+                    pool.timeline.bin(bin(at)).output_tokens += u64::from(run.count);
+                    pool.tokens_inside += u64::from(run.count) * u64::from(inside(at));
                     workload.tokens_inside += u64::from(run.count) * u64::from(inside(at));
                     for _ in 0..if warm(at) { run.count } else { 0 } {
                         workload.latency[Metric::Itl as usize].record(gap, 1);
@@ -81,41 +91,99 @@ fn naive(scenario: &Scenario, facts: &[Fact], ended: Time) -> Recording {
                 let until = run.end.as_nanos().min(scenario.horizon.as_nanos());
                 pool.busy_inside_ns += u128::from(until.saturating_sub(from)) * u128::from(run.busy);
             }
-            Fact::Finished(done) => {
-                naive_finish(scenario, &mut out, done, inside(done.ended), inside(done.arrived))
+            Fact::Finished(done) => naive_attempt(scenario, &mut out, done, &inside),
+            Fact::Settled(settled) => {
+                let attempts = out.workloads[usize::from(settled.last.head.workload)].attempts.as_mut();
+                let attempts = attempts.unwrap();
+                attempts.bin(bin(settled.arrived)).requests += 1;
+                attempts.bin(bin(settled.ended)).completed +=
+                    u64::from(settled.outcome == Outcome::Completed);
+                if inside(settled.arrived) {
+                    attempts.of_requests += u64::from(settled.attempts);
+                    attempts.hedges += u64::from(settled.hedges);
+                    attempts.wasted_tokens += settled.wasted_tokens;
+                }
+                naive_request(scenario, &mut out, settled, &inside);
             }
+            Fact::Scaled(..) | Fact::Failed(..) => {}
             Fact::Sampled(at, pool, sample) => {
                 out.pools[usize::from(*pool)].timeline.sample(*at, sample);
             }
         }
     }
+    // What becomes of replicas has a history worked by hand beside its code.
+    for (pool, state) in out.pools.iter_mut().zip(scales(scenario, facts, ended)) {
+        pool.scale = state;
+    }
     out
 }
 
-fn naive_finish(
-    scenario: &Scenario,
-    out: &mut Recording,
-    done: &crate::request::Finished,
-    ended_inside: bool,
-    counted: bool,
-) {
+/// The replicas of every pool, from the changes alone.
+fn scales(scenario: &Scenario, facts: &[Fact], ended: Time) -> Vec<ScaleRecord> {
+    let mut recorder = Recorder::new(scenario);
+    for fact in facts.iter().filter(|fact| matches!(fact, Fact::Scaled(..) | Fact::Failed(..))) {
+        tell(std::slice::from_ref(fact), &mut recorder);
+    }
+    recorder.finish(ended).pools.into_iter().map(|pool| pool.scale).collect()
+}
+
+fn naive_attempt(scenario: &Scenario, out: &mut Recording, done: &Finished, inside: &impl Fn(Time) -> bool) {
+    let index = usize::from(done.head.workload);
+    let bin = |at: Time| (at.as_nanos() / scenario.bin.as_nanos()) as usize;
+    let completed = done.outcome == Outcome::Completed;
+    let pool = usize::from(done.pool);
+    let workload = &mut out.workloads[index];
+    out.pools[pool].timeline.bin(bin(done.ended)).completed += u64::from(completed);
+    if workload.pools.len() > 1 {
+        out.pools[pool].timeline.bin(bin(done.arrived)).offered += 1;
+    }
+    if inside(done.ended) {
+        let prompt = u64::from(done.head.prompt_tokens - done.cached_tokens);
+        let served = &mut workload.served[pool];
+        served.tokens += if done.scheduled.is_some() { prompt } else { 0 } + u64::from(done.generated);
+        served.requests += u64::from(completed);
+    }
+    match &mut workload.attempts {
+        Some(attempts) => attempts.outcomes[done.outcome as usize] += u64::from(inside(done.arrived)),
+        None => {
+            let plain = Settled {
+                last: *done,
+                outcome: done.outcome,
+                arrived: done.arrived,
+                ended: done.ended,
+                attempts: 1,
+                hedges: 0,
+                wasted_tokens: 0,
+            };
+            naive_request(scenario, out, &plain, inside);
+        }
+    }
+}
+
+fn naive_request(scenario: &Scenario, out: &mut Recording, over: &Settled, inside: &impl Fn(Time) -> bool) {
+    let done = &over.last;
     let index = usize::from(done.head.workload);
     let (spec, workload) = (&scenario.workloads[index], &mut out.workloads[index]);
-    let completed = done.outcome == Outcome::Completed;
+    let completed = over.outcome == Outcome::Completed;
     let met = completed
-        && spec.objectives.ttft.is_none_or(|most| done.ttft().unwrap() <= most)
+        && spec.objectives.ttft.is_none_or(|most| over.ttft().unwrap() <= most)
         && spec.objectives.tpot.is_none_or(|most| done.generated < 2 || done.tpot().unwrap() <= most)
-        && spec.objectives.e2e.is_none_or(|most| done.e2e() <= most);
+        && spec.objectives.e2e.is_none_or(|most| over.e2e() <= most);
     if completed {
-        let bin = (done.ended.as_nanos() / scenario.bin.as_nanos()) as usize;
-        out.pools[workload.pool].timeline.bin(bin).completed += 1;
-        workload.completed_inside += u64::from(ended_inside);
-        workload.met_inside += u64::from(ended_inside && met);
+        workload.completed_inside += u64::from(inside(over.ended));
+        workload.met_inside += u64::from(inside(over.ended) && met);
     }
-    if !counted {
+    if !inside(over.arrived) {
         return;
     }
-    workload.outcomes[done.outcome as usize] += 1;
+    if !spec.client.is_plain() {
+        workload.offered += 1;
+        workload.tenants[done.head.tenant as usize].offered += 1;
+        if let Some(ttft) = over.ttft() {
+            workload.latency[Metric::Ttft as usize].record(ttft, 1);
+        }
+    }
+    workload.outcomes[over.outcome as usize] += 1;
     if let Some(refusal) = done.refusal {
         workload.refusals[usize::from(refusal.reason)] += 1;
     }
@@ -123,25 +191,25 @@ fn naive_finish(
     workload.prompt_tokens += u64::from(done.head.prompt_tokens);
     workload.cached_tokens += u64::from(done.cached_tokens);
     workload.output_tokens += u64::from(done.generated);
+    workload.useful_tokens += u64::from(done.generated) * u64::from(completed);
     workload.preemptions += u64::from(done.preemptions);
     let tenant = &mut workload.tenants[done.head.tenant as usize];
-    tenant.outcomes[done.outcome as usize] += 1;
+    tenant.outcomes[over.outcome as usize] += 1;
     tenant.met += u64::from(met);
     tenant.prompt_tokens += u64::from(done.head.prompt_tokens);
     tenant.output_tokens += u64::from(done.generated);
     if completed {
-        workload.budget.add(&done.budget());
-        workload.latency[Metric::E2e as usize].record(done.e2e(), 1);
-        workload.latency[Metric::ClientE2e as usize].record(done.e2e() + spec.network, 1);
+        workload.budget.add(&over.budget());
+        workload.latency[Metric::E2e as usize].record(over.e2e(), 1);
+        workload.latency[Metric::ClientE2e as usize].record(over.e2e() + spec.network, 1);
         if let Some(tpot) = done.tpot() {
             workload.latency[Metric::Tpot as usize].record(tpot, 1);
         }
     }
 }
 
-/// The synthetic scenario, small enough for many cases; the warm-up and the horizon lie inside bins.
-fn small(bin_ms: u64) -> Scenario {
-    let mut scenario = scenario();
+/// A synthetic scenario, small enough for many cases; the warm-up and the horizon lie inside bins.
+fn small(mut scenario: Scenario, bin_ms: u64) -> Scenario {
     scenario.horizon = Span::from_millis(20_500);
     scenario.warmup = Span::from_millis(4_200);
     scenario.bin = Span::from_millis(bin_ms);
@@ -155,17 +223,18 @@ proptest! {
     fn the_recorder_equals_counting_fact_by_fact(
         seed in 0u64..1_000_000,
         requests in 0u32..60,
+        tried_again in any::<bool>(),
         bin_ms in prop_oneof![Just(5u64), Just(100), Just(1_000), Just(7_000), Just(60_000)],
         grid in prop_oneof![Just(1_000u64), Just(1_000_000), Just(5_000_000), Just(100_000_000)],
     ) {
-        let scenario = small(bin_ms);
+        let scenario = small(if tried_again { fleet() } else { scenario() }, bin_ms);
         let (facts, ended) = run(&scenario, requests, seed, grid);
         prop_assert_eq!(record(&scenario, &facts, ended), naive(&scenario, &facts, ended));
     }
 
     #[test]
     fn merging_is_exact_in_any_order_and_grouping(seeds in prop::array::uniform3(0u64..1_000)) {
-        let scenario = small(1_000);
+        let scenario = small(fleet(), 1_000);
         let parts = seeds.map(|seed| {
             let (facts, ended) = run(&scenario, 30, seed, 1_000);
             record(&scenario, &facts, ended)
@@ -307,9 +376,119 @@ fn a_request_that_never_ends_is_a_broken_invariant() {
 
 #[test]
 fn an_observer_pair_tells_both() {
-    let scenario = small(1_000);
+    let scenario = small(scenario(), 1_000);
     let (facts, ended) = run(&scenario, 20, 5, 1_000);
     let mut pair = (Recorder::new(&scenario), Recorder::new(&scenario));
     tell(&facts, &mut &mut pair);
     assert_eq!(pair.0.finish(ended), pair.1.finish(ended));
+}
+
+#[test]
+fn requests_and_attempts_balance_each_by_itself() {
+    let scenario = fleet();
+    let (facts, ended) = run(&scenario, 2_000, 3, 1_000);
+    let recording = record(&scenario, &facts, ended);
+    let agents = &recording.workloads[1];
+    let attempts = agents.attempts.as_ref().unwrap();
+    assert_eq!(agents.outcomes.iter().sum::<u64>(), agents.offered);
+    assert_eq!(attempts.outcomes.iter().sum::<u64>(), attempts.offered);
+    assert!(agents.offered < attempts.offered, "{} {}", agents.offered, attempts.offered);
+    let amplification = recording.reading(Some(1), &Measure::Amplification).unwrap();
+    assert_eq!(amplification.value, attempts.of_requests as f64 / agents.offered as f64);
+    assert!(amplification.value > 1.2, "{amplification:?}");
+    assert!(agents.budget.earlier_attempts > 0);
+    assert_eq!(agents.budget.total(), agents.latency(Metric::E2e).sum_ns());
+    // Every token is part of a completed answer or thrown away.
+    let wasted = recording.reading(Some(1), &Measure::Wasted).unwrap();
+    assert_eq!(wasted.samples, agents.useful_tokens + attempts.wasted_tokens);
+    // A plain workload has no attempts, and its requests are sent once.
+    let chat = &recording.workloads[0];
+    assert_eq!((chat.attempts_of_requests(), &chat.attempts), (chat.offered, &None));
+    let (bins, width) = (&attempts.bins, scenario.bin);
+    assert_eq!(attempts.width(), width);
+    let told = |kind: fn(&Fact) -> bool| facts.iter().filter(|fact| kind(fact)).count() as u64;
+    let sent = told(|fact| matches!(fact, Fact::Offered(_, head) if head.workload == 1));
+    assert_eq!(bins.iter().map(|bin| bin.attempts).sum::<u64>(), sent);
+    let settled = told(|fact| matches!(fact, Fact::Settled(_)));
+    assert_eq!(bins.iter().map(|bin| bin.requests).sum::<u64>(), settled);
+}
+
+#[test]
+fn each_pool_is_told_of_the_attempts_that_it_served() {
+    let scenario = fleet();
+    let (facts, ended) = run(&scenario, 2_000, 4, 1_000);
+    let recording = record(&scenario, &facts, ended);
+    for (index, pool) in recording.pools.iter().enumerate() {
+        let of =
+            |count: fn(&super::timeline::Bin) -> u64| pool.timeline.bins().iter().map(count).sum::<u64>();
+        let done = || {
+            facts.iter().filter_map(|fact| match fact {
+                Fact::Finished(done) if usize::from(done.pool) == index => Some(done),
+                _ => None,
+            })
+        };
+        assert_eq!(of(|bin| bin.offered), done().count() as u64);
+        let completed = done().filter(|done| done.outcome == Outcome::Completed).count();
+        assert_eq!(of(|bin| bin.completed), completed as u64);
+    }
+}
+
+#[test]
+#[should_panic(expected = "attempts that ended and attempts of settled requests differ")]
+fn a_request_that_forgets_an_attempt_is_a_broken_invariant() {
+    let scenario = fleet();
+    let (mut facts, ended) = run(&scenario, 50, 1, 1_000);
+    for fact in &mut facts {
+        if let Fact::Settled(settled) = fact {
+            settled.attempts += 1;
+        }
+    }
+    record(&scenario, &facts, ended);
+}
+
+#[test]
+#[should_panic(expected = "counted first attempts and settled requests differ")]
+fn a_request_that_is_never_settled_is_a_broken_invariant() {
+    let scenario = fleet();
+    let (mut facts, ended) = run(&scenario, 200, 1, 1_000);
+    let single = |fact: &Fact| {
+        matches!(fact, Fact::Settled(one) if one.attempts == 1
+        && one.arrived > Time::ZERO + scenario.warmup)
+    };
+    let lost = facts.iter().position(single).unwrap();
+    facts.remove(lost);
+    // Its attempt is booked on another request, as an engine that mixes up two would.
+    let other = facts.iter_mut().find_map(|fact| match fact {
+        Fact::Settled(other) => Some(other),
+        _ => None,
+    });
+    other.unwrap().attempts += 1;
+    record(&scenario, &facts, ended);
+}
+
+#[test]
+fn the_log_of_the_fleet_has_every_change_in_order_when_it_is_kept() {
+    let scenario = fleet();
+    let (facts, ended) = run(&scenario, 100, 1, 1_000);
+    let mut recorder = Recorder::new(&scenario).with_fleet_log();
+    tell(&facts, &mut recorder);
+    let log = recorder.take_fleet_log();
+    let told = facts.iter().filter(|fact| matches!(fact, Fact::Scaled(..) | Fact::Failed(..))).count();
+    assert_eq!(log.len(), told);
+    assert!(told > scenario.pools.len());
+    assert_eq!(recorder.finish(ended), record(&scenario, &facts, ended));
+    let mut silent = Recorder::new(&scenario);
+    silent.scaled(
+        Time::ZERO,
+        0,
+        &super::ScaleChange {
+            ready: 1,
+            starting: 0,
+            draining: 0,
+            down: 0,
+            wanted: 1,
+            cause: super::ScaleCause::Start,
+        },
+    );
+    assert!(silent.take_fleet_log().is_empty());
 }

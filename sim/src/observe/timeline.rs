@@ -9,11 +9,12 @@ use crate::time::{Span, Time};
 /// One bin of a pool's timeline, summed over replications.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bin {
-    /// Requests that reached the gateway.
+    /// Attempts that reached the gateway: at the workload's only pool, or, where it may be served by several, at the one
+    /// that served (or refused) it. For a pool that processes prompts for others: what they sent to it.
     pub offered: u64,
-    /// Requests that left the gateway's queue for a replica.
+    /// Times that an attempt left the gateway's queue for a replica.
     pub admitted: u64,
-    /// Requests that completed.
+    /// Attempts that completed; for a pool that processes prompts for others: prompts.
     pub completed: u64,
     /// Output tokens that came out.
     pub output_tokens: u64,

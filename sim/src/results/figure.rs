@@ -2,8 +2,8 @@
 
 use crate::observe::recording::{Asked, BudgetSums, PoolMeasure};
 use crate::profile::Mechanism;
-use crate::request::Outcome;
-use crate::scenario::{Engine, Measure, Metric, Scenario};
+use crate::request::{Outcome, PoolId};
+use crate::scenario::{Engine, Measure, Metric, Scenario, Workload};
 use serde::{Deserialize, Serialize};
 
 /// The unit of a figure.
@@ -20,6 +20,14 @@ pub enum Unit {
     TokensPerS,
     /// Requests.
     Requests,
+    /// A plain number: a ratio, a number of replicas.
+    Number,
+    /// Hours of GPUs.
+    GpuHours,
+    /// Money for an hour, in the scenario's currency.
+    MoneyPerHour,
+    /// Money for a million tokens, in the scenario's currency.
+    MoneyPerMillionTokens,
 }
 
 impl Unit {
@@ -33,7 +41,10 @@ impl Unit {
             Unit::Share => format!("{} %", percent(value)),
             Unit::RequestsPerS => format!("{} req/s", digits(value)),
             Unit::TokensPerS => format!("{} tok/s", digits(value)),
-            Unit::Requests => digits(value),
+            Unit::Requests | Unit::Number => digits(value),
+            Unit::GpuHours => format!("{} h", digits(value)),
+            Unit::MoneyPerHour => format!("{} /h", digits(value)),
+            Unit::MoneyPerMillionTokens => format!("{} /Mtok", digits(value)),
         }
     }
 
@@ -47,7 +58,10 @@ impl Unit {
             Unit::Share => format!("{} to {} %", percent(low), percent(high)),
             Unit::RequestsPerS => format!("{} to {} req/s", digits(low), digits(high)),
             Unit::TokensPerS => format!("{} to {} tok/s", digits(low), digits(high)),
-            Unit::Requests => format!("{} to {}", digits(low), digits(high)),
+            Unit::Requests | Unit::Number => format!("{} to {}", digits(low), digits(high)),
+            Unit::GpuHours => format!("{} to {} h", digits(low), digits(high)),
+            Unit::MoneyPerHour => format!("{} to {} /h", digits(low), digits(high)),
+            Unit::MoneyPerMillionTokens => format!("{} to {} /Mtok", digits(low), digits(high)),
         }
     }
 }
@@ -166,28 +180,50 @@ pub const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 
 /// Everything a report says about a run of `scenario`, in a fixed order.
 ///
-/// Per workload (and for all together, when there are several) the rates, shares and latencies; per workload the
-/// parts of the latency budget; per pool its load. [`super::Summary::new`] takes one estimate for each.
+/// Per workload (and for all together, when there are several) the rates, shares, costs and latencies; per workload the
+/// parts of the latency budget; per pool its load, its replicas and what they cost; per tier what it cost.
+/// [`super::Summary::new`] takes one estimate for each.
 pub fn asked(scenario: &Scenario) -> Vec<Asked> {
     let mut asked = Vec::new();
     let all = (scenario.workloads.len() > 1).then_some(None);
     for workload in (0..scenario.workloads.len()).map(Some).chain(all) {
-        asked.extend(measures(scenario).into_iter().map(|measure| Asked::Workload(workload, measure)));
+        asked.extend(measures(scenario, workload).into_iter().map(|m| Asked::Workload(workload, m)));
     }
     for workload in 0..scenario.workloads.len() {
         asked.extend((0..BudgetSums::NAMES.len()).map(|part| Asked::Budget(workload, part)));
     }
+    let priced = scenario.has_prices();
     for (index, pool) in scenario.pools.iter().enumerate() {
         let llm = matches!(pool.engine, Engine::Llm(_));
-        let kept = PoolMeasure::ALL.into_iter().filter(|m| llm || *m != PoolMeasure::KvOccupancy);
+        let varies = scenario.pool_can_vary(index as PoolId);
+        let gpus = scenario.gpus_of_replica(index as PoolId) > 0;
+        let kept = PoolMeasure::ALL.into_iter().filter(|measure| match measure {
+            PoolMeasure::KvOccupancy => llm,
+            PoolMeasure::Replicas => varies,
+            PoolMeasure::GpuHours => gpus && (varies || priced),
+            PoolMeasure::Cost | PoolMeasure::CostPerMillionTokens => priced,
+            _ => true,
+        });
         asked.extend(kept.map(|measure| Asked::Pool(index, measure)));
+    }
+    if priced {
+        for tier in 0..scenario.tiers.len() {
+            asked.extend([Measure::Cost, Measure::CostPerMillionTokens].map(|m| Asked::Tier(tier, m)));
+        }
     }
     asked
 }
 
-/// The measures of a workload's table, in order.
-fn measures(scenario: &Scenario) -> Vec<Measure> {
+/// The measures of a workload's table, in order; `None` for all workloads together.
+fn measures(scenario: &Scenario, workload: Option<usize>) -> Vec<Measure> {
     let deadline = scenario.policy.limits.iter().any(|l| matches!(l.mechanism, Mechanism::Deadline { .. }));
+    let chosen = match workload {
+        Some(index) => std::slice::from_ref(&scenario.workloads[index]),
+        None => &scenario.workloads[..],
+    };
+    let fails = |workload: &Workload| {
+        scenario.workers_of(workload).into_iter().any(|pool| scenario.pool_can_fail(pool))
+    };
     let mut measures = vec![
         Measure::Throughput,
         Measure::TokenThroughput,
@@ -200,6 +236,18 @@ fn measures(scenario: &Scenario) -> Vec<Measure> {
     ];
     if deadline {
         measures.push(Measure::Share(Outcome::Failed));
+    }
+    if chosen.iter().any(fails) {
+        measures.push(Measure::Share(Outcome::Lost));
+    }
+    if chosen.iter().any(|workload| !workload.client.is_plain()) {
+        measures.extend([Measure::Amplification, Measure::Wasted]);
+    }
+    if chosen.iter().any(|workload| workload.client.hedge.is_some()) {
+        measures.push(Measure::Share(Outcome::Cancelled));
+    }
+    if scenario.has_prices() {
+        measures.extend([Measure::Cost, Measure::CostPerMillionTokens]);
     }
     for metric in Metric::ALL {
         measures.push(Measure::Mean(metric));
@@ -219,6 +267,11 @@ pub fn measure_name(measure: &Measure) -> String {
         Measure::GoodputRate => "goodput rate".to_owned(),
         Measure::GoodputShare => "goodput share".to_owned(),
         Measure::Utilization => "utilization".to_owned(),
+        Measure::Amplification => "amplification".to_owned(),
+        Measure::Wasted => "wasted tokens".to_owned(),
+        Measure::Cost => "cost".to_owned(),
+        Measure::CostPerMillionTokens => "cost per million tokens".to_owned(),
+        Measure::Replicas => "replicas".to_owned(),
     }
 }
 
@@ -232,9 +285,12 @@ pub fn quantile_name(quantile: f64) -> String {
 pub fn measure_unit(measure: &Measure) -> Unit {
     match measure {
         Measure::Quantile(..) | Measure::Mean(_) => Unit::Ns,
-        Measure::Share(_) | Measure::GoodputShare | Measure::Utilization => Unit::Share,
+        Measure::Share(_) | Measure::GoodputShare | Measure::Utilization | Measure::Wasted => Unit::Share,
         Measure::Throughput | Measure::GoodputRate => Unit::RequestsPerS,
         Measure::TokenThroughput => Unit::TokensPerS,
+        Measure::Amplification | Measure::Replicas => Unit::Number,
+        Measure::Cost => Unit::MoneyPerHour,
+        Measure::CostPerMillionTokens => Unit::MoneyPerMillionTokens,
     }
 }
 
@@ -243,6 +299,10 @@ pub fn pool_unit(measure: PoolMeasure) -> Unit {
     match measure {
         PoolMeasure::Utilization | PoolMeasure::BatchOccupancy | PoolMeasure::KvOccupancy => Unit::Share,
         PoolMeasure::GatewayQueue | PoolMeasure::EngineQueue => Unit::Requests,
+        PoolMeasure::Replicas => Unit::Number,
+        PoolMeasure::GpuHours => Unit::GpuHours,
+        PoolMeasure::Cost => Unit::MoneyPerHour,
+        PoolMeasure::CostPerMillionTokens => Unit::MoneyPerMillionTokens,
     }
 }
 

@@ -12,15 +12,16 @@ pub struct TimelineRow {
     pub pool: String,
     /// Start of the bin, seconds.
     pub start_s: f64,
-    /// Requests that reached the gateway in the bin.
+    /// Attempts that reached the gateway in the bin: at the workload's only pool, or, where it may be served by several,
+    /// at the one that served (or refused) it. For a pool that processes prompts for others: what they sent to it.
     pub offered: f64,
-    /// Requests that left the gateway's queue for a replica.
+    /// Times that an attempt left the gateway's queue for a replica.
     pub admitted: f64,
-    /// Requests that completed.
+    /// Attempts that completed.
     pub completed: f64,
     /// Output tokens that came out.
     pub output_tokens: f64,
-    /// Busy time of the replicas (servers) divided by the bin's time.
+    /// Busy time divided by the time of the replicas that serve (or of their servers).
     pub utilization: f64,
     /// Requests in the gateway's queue at the bin's end.
     pub gateway_queue: Option<f64>,
@@ -32,6 +33,14 @@ pub struct TimelineRow {
     pub batch_occupancy: Option<f64>,
     /// KV blocks in use divided by those there are.
     pub kv_occupancy: Option<f64>,
+    /// Replicas that serve and are to stay, at the bin's end; this and the next over the replications that got so far.
+    pub replicas_ready: Option<f64>,
+    /// Replicas that are starting.
+    pub replicas_starting: Option<f64>,
+    /// Replicas that are wanted.
+    pub replicas_wanted: Option<f64>,
+    /// Replicas that failed and are not back.
+    pub replicas_down: Option<f64>,
 }
 
 /// The rows of a recording, pool by pool in the scenario's order.
@@ -49,7 +58,14 @@ pub fn timeline_rows(recording: &Recording) -> Vec<TimelineRow> {
             let of = |part: u64, whole: u64| {
                 (whole > 0).then(|| rounded(part as f64 / whole as f64 * (bin.samples as f64 / runs as f64)))
             };
-            let time = width.as_nanos() as f64 * (pool.workers * runs) as f64;
+            let scale = pool.scale.bins.get(index).copied().unwrap_or_default();
+            // Replicas that never change are there in every bin, whether the run went on to it or not.
+            let time = if pool.scale.changes == 0 {
+                width.as_nanos() as f64 * (pool.replicas * pool.servers * runs) as f64
+            } else {
+                scale.serving_ns as f64 * pool.servers as f64
+            };
+            let replicas = |sum: u64| (scale.samples > 0).then(|| rounded(sum as f64 / scale.samples as f64));
             rows.push(TimelineRow {
                 pool: pool.name.clone(),
                 start_s: (width * index as u64).as_secs_f64(),
@@ -57,12 +73,16 @@ pub fn timeline_rows(recording: &Recording) -> Vec<TimelineRow> {
                 admitted: mean(bin.admitted),
                 completed: mean(bin.completed),
                 output_tokens: mean(bin.output_tokens),
-                utilization: rounded(bin.busy_ns as f64 / time),
+                utilization: if time > 0.0 { rounded(bin.busy_ns as f64 / time) } else { 0.0 },
                 gateway_queue: state(bin.gateway_queue),
                 waiting: state(bin.waiting),
                 running: state(bin.running),
                 batch_occupancy: of(bin.running, bin.slots_total),
                 kv_occupancy: of(bin.kv_blocks_used, bin.kv_blocks_total),
+                replicas_ready: replicas(scale.ready),
+                replicas_starting: replicas(scale.starting),
+                replicas_wanted: replicas(scale.wanted),
+                replicas_down: replicas(scale.down),
             });
         }
     }
@@ -78,7 +98,7 @@ pub(crate) fn encode(rows: &[TimelineRow]) -> Vec<u8> {
     encode_rows(rows, &TIMELINE_HEADER)
 }
 
-const TIMELINE_HEADER: [&str; 12] = [
+const TIMELINE_HEADER: [&str; 16] = [
     "pool",
     "start_s",
     "offered",
@@ -91,6 +111,10 @@ const TIMELINE_HEADER: [&str; 12] = [
     "running",
     "batch_occupancy",
     "kv_occupancy",
+    "replicas_ready",
+    "replicas_starting",
+    "replicas_wanted",
+    "replicas_down",
 ];
 
 /// CSV text with a header even when there are no rows.

@@ -746,7 +746,7 @@ section! {
         mean: At<bool> = false,
         /// Whose figure; all workloads together when left out.
         workload: Option<At<Name>>,
-        /// Upper bound, in the metric's own unit: a duration, a rate, or a share.
+        /// Upper bound, in the metric's own unit: a duration, a rate, a share, or a plain number.
         at_most: Option<At<Raw>>,
         /// Lower bound.
         at_least: Option<At<Raw>>,
@@ -784,7 +784,23 @@ words! {
         TimedOut = "timed-out",
         /// Share of offered requests that waited too long in the gateway.
         Expired = "expired",
+        /// Share of offered requests that were on a replica that failed, and nothing took its place.
+        Lost = "lost",
+        /// Share of offered requests that were cancelled at an execution limit.
+        Failed = "failed",
+        /// Share of attempts that were cancelled because another one of the same request was faster.
+        Cancelled = "cancelled",
+        /// Attempts at the gateway for each request.
+        Amplification = "amplification",
+        /// Share of the output tokens that nobody got as part of a completed answer.
+        Wasted = "wasted",
         /// Busy time of the pool divided by time.
         Utilization = "utilization",
+        /// Replicas that serve, mean over time.
+        Replicas = "replicas",
+        /// Cost of an hour, in the currency of the prices.
+        Cost = "cost",
+        /// Cost of a million output tokens, in the currency of the prices.
+        CostPerMillionTokens = "cost-per-million-tokens",
     }
 }

@@ -450,7 +450,7 @@ impl Decode for Raw {
         if matches!(node.value, Value::Text(_) | Value::Integer(..) | Value::Float(..)) {
             return Some(Raw(node.clone()));
         }
-        wrong_kind(node, "a duration, a rate or a share", errors);
+        wrong_kind(node, "a duration, a rate, a share or a number", errors);
         None
     }
     fn canonical(&self, out: &mut String) {

@@ -29,6 +29,7 @@ mod resolve;
 mod route;
 mod units;
 mod variants;
+mod vary;
 
 pub use client::Client;
 pub use diagnostic::{Diagnostic, Diagnostics, SourceText};
@@ -524,7 +525,8 @@ pub enum Measure {
     Quantile(Metric, f64),
     /// The mean of a latency, in nanoseconds.
     Mean(Metric),
-    /// Share of offered requests with this outcome.
+    /// Share of offered requests with this outcome; of [`crate::request::Outcome::Cancelled`], which is never that of a
+    /// request, the share of attempts.
     Share(crate::request::Outcome),
     /// Completed requests per second of the counted time.
     Throughput,
@@ -534,8 +536,18 @@ pub enum Measure {
     GoodputRate,
     /// Share of offered requests that met every objective.
     GoodputShare,
-    /// Busy time of the workload's pool (all pools when none) divided by time.
+    /// Busy time of the workload's pools (all pools when none) divided by time.
     Utilization,
+    /// Attempts at the gateway for each request.
+    Amplification,
+    /// Output tokens of answers that were not completed for anybody, divided by all output tokens.
+    Wasted,
+    /// Cost of an hour of the counted time, in the scenario's currency.
+    Cost,
+    /// Cost of a million output tokens, in the scenario's currency.
+    CostPerMillionTokens,
+    /// Replicas of the workload's pools (all pools when none) that serve, mean over the counted time.
+    Replicas,
 }
 
 /// A latency with a histogram.

@@ -128,6 +128,7 @@ pub(super) fn resolve(
         hash: hash(file, loaded.as_ref(), cx.traces),
     };
     repetitions_differ(file, &scenario, cx.errors);
+    property::vary(file, &scenario, cx.errors);
     (cx.errors.count() == 0).then_some(scenario)
 }
 

@@ -1,12 +1,14 @@
 //! Properties: figures that exist, bounds in their unit.
 
 use super::Entry;
-use crate::request::Outcome;
+use crate::profile::Mechanism;
+use crate::request::{Outcome, PoolId};
 use crate::scenario::decode::{At, Decode, did_you_mean};
 use crate::scenario::diagnostic::Errors;
+use crate::scenario::document::Value;
 use crate::scenario::file::{MetricWord, PropertyFile, ScenarioFile};
-use crate::scenario::leaf::{Lasting, Rate, Raw, Share};
-use crate::scenario::{Bound, Engine, Measure, Metric, Pool, Property};
+use crate::scenario::leaf::{Lasting, Number, Rate, Raw, Share};
+use crate::scenario::{Bound, End, Engine, Measure, Metric, Pool, Property, Scenario, Workload};
 
 /// Every enabled property, in the order of the file.
 pub(super) fn all(
@@ -129,7 +131,15 @@ fn plain_measure(property: &PropertyFile, errors: &mut Errors) -> Option<Measure
         MetricWord::Refused => Measure::Share(Outcome::Refused),
         MetricWord::TimedOut => Measure::Share(Outcome::TimedOut),
         MetricWord::Expired => Measure::Share(Outcome::Expired),
+        MetricWord::Lost => Measure::Share(Outcome::Lost),
+        MetricWord::Failed => Measure::Share(Outcome::Failed),
+        MetricWord::Cancelled => Measure::Share(Outcome::Cancelled),
+        MetricWord::Amplification => Measure::Amplification,
+        MetricWord::Wasted => Measure::Wasted,
         MetricWord::Utilization => Measure::Utilization,
+        MetricWord::Replicas => Measure::Replicas,
+        MetricWord::Cost => Measure::Cost,
+        MetricWord::CostPerMillionTokens => Measure::CostPerMillionTokens,
         MetricWord::Ttft | MetricWord::Itl | MetricWord::Tpot | MetricWord::E2e | MetricWord::ClientE2e => {
             unreachable!("latencies are handled by the caller")
         }
@@ -156,28 +166,139 @@ fn bound(at: &At<PropertyFile>, measure: Measure, errors: &mut Errors) -> Option
     }
 }
 
-/// A bound in the unit of its figure: nanoseconds, per second, or a share.
+/// A bound in the unit of its figure: nanoseconds, per second, a share, or a plain number.
 fn value(raw: &At<Raw>, measure: Measure, at_least: bool, errors: &mut Errors) -> Option<f64> {
-    match measure {
+    let (bound, always, what) = match measure {
         Measure::Quantile(..) | Measure::Mean(_) => {
-            Lasting::decode(&raw.value.0, errors).map(|duration| duration.0.as_nanos() as f64)
+            return Lasting::decode(&raw.value.0, errors).map(|duration| duration.0.as_nanos() as f64);
         }
         Measure::Throughput | Measure::TokenThroughput | Measure::GoodputRate => {
-            Rate::decode(&raw.value.0, errors).map(|rate| rate.0)
+            return Rate::decode(&raw.value.0, errors).map(|rate| rate.0);
         }
-        Measure::Share(_) | Measure::GoodputShare | Measure::Utilization => {
+        Measure::Share(_) | Measure::GoodputShare | Measure::Utilization | Measure::Wasted => {
             let share = Share::decode(&raw.value.0, errors)?.0;
-            let vacuous = if at_least { share <= 0.0 } else { share >= 1.0 };
-            if vacuous {
-                let word = if at_least { "least" } else { "most" };
-                errors.refuse(
-                    &raw.place,
-                    format!("every share is at {word} `{share}`: this would always hold"),
-                );
-                return None;
-            }
-            Some(share)
+            (share, if at_least { share <= 0.0 } else { share >= 1.0 }, "every share")
         }
+        Measure::Amplification => {
+            let ratio = plain(raw, "attempts for each request, such as `1.2`", errors)?;
+            (ratio, at_least && ratio <= 1.0, "every amplification")
+        }
+        Measure::Replicas => {
+            let mean = plain(raw, "a number of replicas, such as `6.5`", errors)?;
+            (mean, at_least && mean <= 0.0, "every number of replicas")
+        }
+        Measure::Cost => {
+            let cost =
+                plain(raw, "the cost of an hour in the currency of the prices, such as `12.5`", errors)?;
+            (cost, at_least && cost <= 0.0, "every cost")
+        }
+        Measure::CostPerMillionTokens => {
+            let expected = "the cost of a million tokens in the currency of the prices, such as `0.8`";
+            let cost = plain(raw, expected, errors)?;
+            (cost, at_least && cost <= 0.0, "every cost")
+        }
+    };
+    if always {
+        // A share has an end on either side, the others have one below.
+        let least = match measure {
+            Measure::Amplification => 1.0,
+            _ => bound,
+        };
+        let word = if at_least { "least" } else { "most" };
+        errors.refuse(&raw.place, format!("{what} is at {word} `{least}`: this would always hold"));
+        return None;
+    }
+    Some(bound)
+}
+
+/// A bound that has no unit in the file.
+fn plain(raw: &At<Raw>, expected: &str, errors: &mut Errors) -> Option<f64> {
+    let node = &raw.value.0;
+    if let Value::Text(text) = &node.value {
+        let number = text.trim_start().split(|c: char| !(c.is_ascii_digit() || c == '.')).next();
+        let hint = match number.filter(|number| !number.is_empty()) {
+            Some(number) => format!("write a number without quotes and without a unit: `{number}`"),
+            None => "write a number without quotes and without a unit".to_owned(),
+        };
+        errors.refuse_with(&raw.place, format!("`{text}` is a string, expected {expected}"), hint);
+        return None;
+    }
+    Number::<0, 1_000_000_000_000>::decode(node, errors).map(|number| number.0)
+}
+
+/// Refuses properties of figures that nothing in the scenario can move: they would hold (or not) whatever happens.
+pub(super) fn vary(file: &ScenarioFile, scenario: &Scenario, errors: &mut Errors) {
+    let declared = file.properties.0.iter().filter(|property| property.value.enabled.value);
+    for (declared, property) in declared.zip(&scenario.properties) {
+        if let Some((value, why, hint)) = fixed(scenario, property) {
+            let word = declared.value.metric.value.word();
+            let reason = format!("`{word}` can never be other than {value}: {why}");
+            errors.refuse_with(&declared.value.metric.place, reason, hint);
+        }
+    }
+}
+
+/// The only value that the figure of a property can have, why, and what would change that.
+fn fixed(scenario: &Scenario, property: &Property) -> Option<(u64, &'static str, &'static str)> {
+    let workloads = match property.workload {
+        Some(index) => std::slice::from_ref(&scenario.workloads[index]),
+        None => &scenario.workloads[..],
+    };
+    let any = |holds: &dyn Fn(&Workload) -> bool| workloads.iter().any(holds);
+    let fails =
+        any(&|workload| scenario.workers_of(workload).into_iter().any(|pool| scenario.pool_can_fail(pool)));
+    let tries = any(&|workload| workload.client.retry.is_some() || workload.client.hedge.is_some());
+    let limits = &scenario.policy.limits;
+    let deadline = limits.iter().any(|limit| matches!(limit.mechanism, Mechanism::Deadline { .. }));
+    match property.measure {
+        Measure::Share(Outcome::Lost) if !fails => {
+            Some((0, "nothing that serves it fails", "give its pool `failures`, or declare `[[faults]]`"))
+        }
+        Measure::Share(Outcome::Failed) if !deadline => Some((
+            0,
+            "no execution limit is in force",
+            "use a profile with a limit of the mechanism `deadline`",
+        )),
+        Measure::Share(Outcome::Cancelled) if !any(&|workload| workload.client.hedge.is_some()) => {
+            Some((0, "no client sends a second attempt beside the first", "give its workload a `hedge`"))
+        }
+        Measure::Amplification if !tries => {
+            Some((1, "no client tries again", "give its workload a `retry` or a `hedge`"))
+        }
+        Measure::Wasted
+            if !(fails || tries || deadline || scenario.end == End::Cut)
+                && !any(&|workload| workload.patience.is_some()) =>
+        {
+            Some((
+                0,
+                "every answer that begins is completed",
+                "give its workload a `patience`, a `retry` or a `hedge`, or let something fail",
+            ))
+        }
+        Measure::Replicas => {
+            let pools = |workload: &Workload| {
+                scenario.pools_of(workload).into_iter().any(|pool| scenario.pool_can_vary(pool))
+            };
+            let varies = match property.workload {
+                Some(_) => any(&pools),
+                None => (0..scenario.pools.len()).any(|pool| scenario.pool_can_vary(pool as PoolId)),
+            };
+            (!varies).then(|| {
+                let pools = workloads.iter().flat_map(|workload| scenario.pools_of(workload));
+                let of = |pool: &Pool| u64::from(pool.fleet.initial);
+                let all: u64 = match property.workload {
+                    Some(_) => pools.map(|pool| of(&scenario.pools[usize::from(pool)])).sum(),
+                    None => scenario.pools.iter().map(of).sum(),
+                };
+                (all, "its pools neither scale nor fail", "give a pool `scaling`, `failures` or a fault")
+            })
+        }
+        Measure::Cost | Measure::CostPerMillionTokens if !scenario.has_prices() => Some((
+            0,
+            "nothing has a price",
+            "give the pool, or the nodes it is on, a `price` such as `\"2.50 USD/h\"`",
+        )),
+        _ => None,
     }
 }
 

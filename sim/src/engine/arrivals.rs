@@ -241,11 +241,11 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             self.conclude(id, Outcome::Refused, Some(refusal), observer);
             return self.table.release(id);
         }
-        if let Some(wait) = self.pools[pool_index].queue.rule().wait {
-            if !carried {
-                let head = *self.table.head(id);
-                self.set_timer(id, &head, WAIT, wait);
-            }
+        if let Some(wait) = self.pools[pool_index].queue.rule().wait
+            && !carried
+        {
+            let head = *self.table.head(id);
+            self.set_timer(id, &head, WAIT, wait);
         }
         self.activate(pool_index, observer);
     }

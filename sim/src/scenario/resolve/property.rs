@@ -266,8 +266,11 @@ fn fixed(scenario: &Scenario, property: &Property) -> Option<(u64, &'static str,
             Some((1, "no client tries again", "give its workload a `retry` or a `hedge`"))
         }
         Measure::Wasted
-            if !(fails || tries || deadline || scenario.end == End::Cut)
-                && !any(&|workload| workload.patience.is_some()) =>
+            if !(fails
+                || tries
+                || deadline
+                || scenario.end == End::Cut
+                || any(&|workload| workload.patience.is_some())) =>
         {
             Some((
                 0,

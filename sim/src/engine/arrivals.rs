@@ -9,7 +9,7 @@ use crate::observe::Observer;
 use crate::replica::Stepper;
 use crate::request::{Arrival, CONTEXT_LENGTH, NO_REPLICA, Outcome, PoolId, Refusal, RequestHead};
 use crate::scenario::Next;
-use crate::table::{NONE, Place, SlotId};
+use crate::table::{NEVER, NONE, Place, SlotId};
 use crate::time::Span;
 
 /// What an [`Class::Expiry`] event is about; its entity is `2 * workload + kind`.
@@ -248,6 +248,70 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             self.set_timer(id, &head, WAIT, wait);
         }
         self.activate(pool_index, observer);
+        self.reroute(pool_index, observer);
+    }
+
+    /// Requests that wait for a pool without a replica to believe in go to another one that their workload may choose.
+    /// Every attempt counts for the limits of the model it is an attempt on, the request itself counts once.
+    ///
+    /// O(waiting), and nothing while the pool has a replica or gets one.
+    pub(super) fn reroute(&mut self, pool: usize, observer: &mut impl Observer) {
+        if !self.elastic.is_on() || self.elastic.is_up(pool, self.pools[pool].view.ready()) {
+            return;
+        }
+        let waiting = self.pools[pool].queue.len();
+        let mut staying = Vec::new();
+        for _ in 0..waiting {
+            let Some(id) = self.pools[pool].queue.pop(&mut self.table) else { break };
+            let slot = &self.table[id];
+            match self.choices.next_when(slot.workload) {
+                Some(next) if slot.scheduled == NEVER => self.try_elsewhere(id, pool, next, observer),
+                _ => staying.push(id),
+            }
+        }
+        for id in staying.into_iter().rev() {
+            let priority = self.priority(id);
+            self.pools[pool].queue.push_front(&mut self.table, id, priority);
+        }
+    }
+
+    /// A request that `pool` has let down is offered to its other candidates.
+    fn try_elsewhere(&mut self, id: SlotId, pool: usize, next: Next, observer: &mut impl Observer) {
+        let head = *self.table.head(id);
+        // Taken out of the queue, it was charged there for what it will not get.
+        self.pools[pool].queue.settle(&head, 0);
+        self.leave_pool(id, false);
+        let number = self.table[id].class;
+        if std::mem::take(&mut self.table[id].holds) {
+            self.admission.over(self.now, id, number, &head, 0, &mut self.meters);
+        }
+        let found = self.choose(&head, next, |hub, number| hub.let_in_again(id, number, &head));
+        if let Err(refusal) = found {
+            self.conclude(id, Outcome::Refused, Some(refusal), observer);
+            return self.table.release(id);
+        }
+        let slot = &mut self.table[id];
+        slot.holds = self.admission.class(slot.class).holds();
+        let most = &self.scenario.pools[usize::from(slot.home)];
+        slot.whole = gateway::clip_output(&head, slot.whole, most);
+        slot.output = slot.whole;
+        self.admit(id, observer);
+    }
+
+    /// As [`Simulation::let_in`], for a further attempt on a request that was let in.
+    fn let_in_again(&mut self, id: SlotId, number: u16, head: &RequestHead) -> Result<(), Refusal> {
+        let home = self.admission.class(number).pool;
+        let slot = &mut self.table[id];
+        (slot.class, slot.home, slot.pool) = (number, home, home);
+        self.admission.screen(number, head)?;
+        if !gateway::fits(head, &self.scenario.pools[usize::from(home)]) {
+            return Err(Refusal::plain(CONTEXT_LENGTH));
+        }
+        let state = &self.pools[self.entry(home)];
+        if !state.has_room() {
+            return Err(state.full());
+        }
+        self.admission.admit_again(self.now, id, number, head, &mut self.meters)
     }
 
     /// A request that was on a replica, or on the way to one, comes back to the front of its pool's queue. It is never

@@ -374,6 +374,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             self.changed(pool, ScaleCause::Failure, observer);
         }
         self.poll(pool, observer);
+        self.reroute(pool, observer);
     }
 
     /// Takes everything off a replica that has failed; how many requests are lost, and how many go elsewhere.
@@ -457,6 +458,8 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.pools[pool].view.set_up(replica, up);
         if up {
             self.poll(pool, observer);
+        } else {
+            self.reroute(pool, observer);
         }
     }
 

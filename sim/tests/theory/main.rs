@@ -17,6 +17,7 @@
 
 mod census;
 mod queues;
+mod scaling;
 mod supermarket;
 
 use census::{Census, Tally};
@@ -30,8 +31,8 @@ use tidegate_sim::workload::Source;
 
 /// Independent runs of each queue.
 const RUNS: u32 = 40;
-/// Comparisons with theory: 21 claims, each long and short, and 5 of the supermarket.
-const COMPARISONS: f64 = 47.0;
+/// Comparisons with theory: 23 claims, each long and short, and 5 of the supermarket.
+const COMPARISONS: f64 = 51.0;
 /// Error of all comparisons together.
 const FAMILY: f64 = 0.001;
 /// Widest half-interval allowed, as a share of the theoretical value.

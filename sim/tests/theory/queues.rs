@@ -3,6 +3,7 @@
 use crate::census::Tally;
 use crate::{Claim, census, compare};
 use tidegate_sim::dist::Dist;
+use tidegate_sim::request::QUEUE_FULL;
 use tidegate_sim::scenario::*;
 use tidegate_sim::theory;
 use tidegate_sim::time::Span;
@@ -236,6 +237,21 @@ fn priorities(requests: f64, long: bool) {
     compare(&scenario, &claims, long);
 }
 
+/// A dedicated endpoint of size Medium: provisioned concurrency 8 on two replicas of four servers, its own queue.
+fn dedicated(requests: f64, long: bool) {
+    let (load, permits) = (6.4, 8);
+    let station = Station { replicas: 2, ..Station::servers(4) };
+    let horizon = time_for(requests, load);
+    let mut scenario = queue("dedicated, M/M/8", station, exponential(), vec![poisson(load)], horizon);
+    scenario.pools[0].route = Route::LeastOutstanding;
+    scenario.pools[0].permits = Some(Permits { most: permits, reason: QUEUE_FULL });
+    let claims = [
+        claim("mean wait", theory::mmc_mean_wait(load, permits, SERVICE), Tally::mean_wait_s),
+        claim("share that waits", theory::erlang_c(load, permits), Tally::share_waited),
+    ];
+    compare(&scenario, &claims, long);
+}
+
 /// Requests per run of the short twins.
 const SHORT: f64 = 5_000.0;
 
@@ -262,6 +278,7 @@ oracles! {
     blocking: 560_000.0 => bounded_queues_block_as_theory_says, bounded_queues_in_short;
     machine_repair: 220_000.0 => a_closed_population_is_what_theory_says, a_closed_population_in_short;
     priorities: 1_100_000.0 => priorities_wait_as_theory_says, priorities_in_short;
+    dedicated: 1_100_000.0 => a_dedicated_endpoint_waits_as_erlang_c_says, a_dedicated_endpoint_in_short;
 }
 
 #[test]

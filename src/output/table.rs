@@ -10,8 +10,8 @@ use tidegate_sim::scenario::Metric;
 /// Width of tables of words, columns of a terminal: fixed, because what is printed does not depend on the terminal.
 const WORDS_WIDTH: u16 = 150;
 
-/// Everything `run` prints: latencies, rates and outcomes by workload, load by pool, limits, the control plane,
-/// expectations and properties with their verdicts, and why one does not hold.
+/// Everything `run` prints: latencies, rates and outcomes by workload, clients that try again, load by pool, the fleet
+/// and its costs, limits, the control plane, expectations and properties with their verdicts, and why one does not hold.
 pub fn summary_text(summary: &Summary) -> String {
     let mut text = format!("{}\n{}\n", summary.question, summary.caption());
     if let Some(profile) = &summary.profile {
@@ -24,9 +24,12 @@ pub fn summary_text(summary: &Summary) -> String {
             text += &render(&workload.budget_table());
         }
     }
+    text += &render(&summary.client_table());
     for table in summary.pool_tables() {
         text += &render(&table);
     }
+    text += &render(&summary.fleet_table());
+    text += &render(&summary.cost_table());
     text += &limits(summary);
     text += &render(&summary.operation_table());
     text += &render(&summary.expectation_table());
@@ -93,7 +96,7 @@ fn latency_table(workload: &WorkloadSummary) -> Table {
         workload.figures.iter().filter_map(|figure| figure.estimate.as_ref()).any(|it| it.low.is_some());
     let intervals = if intervals { " (95 % intervals)" } else { "" };
     Table {
-        title: format!("Workload {} on pool {}{intervals}", workload.name, workload.pool),
+        title: format!("{}{intervals}", workload.title()),
         head: head.chain(["samples".to_owned()]).collect(),
         rows,
     }
@@ -258,6 +261,7 @@ pub(crate) mod tests {
             workloads: Vec::new(),
             all_workloads: Vec::new(),
             pools: Vec::new(),
+            costs: None,
         }
     }
 

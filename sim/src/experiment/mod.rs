@@ -15,6 +15,7 @@ pub mod verdict;
 
 use crate::engine::{Feed, Mode, Totals, simulate};
 use crate::observe::Observer;
+use crate::observe::fleet_log::FleetEvent;
 use crate::observe::recorder::{Reading, Recorder, Recording};
 use crate::observe::recording::Asked;
 use crate::request::{Arrival, RequestHead, WorkloadId};
@@ -92,6 +93,8 @@ pub struct Experiment {
     pub interrupted: bool,
     /// All there is is the beginning of the first replication.
     pub partial: bool,
+    /// Every change of the fleet in the first replication; empty when the fleet cannot change.
+    pub fleet: Vec<FleetEvent>,
     /// Hash of the arrivals of the first replication; empty when that was stopped before it had drawn them all.
     pub arrival_hash: String,
 }
@@ -105,6 +108,8 @@ struct Replication {
     findings: Vec<Finding>,
     /// Only of the first.
     arrival_hash: Option<String>,
+    /// Only of the first.
+    fleet: Vec<FleetEvent>,
 }
 
 /// What the replications so far have left.
@@ -114,6 +119,7 @@ struct Collected {
     seeds: Vec<u64>,
     totals: Vec<Totals>,
     arrival_hash: Option<String>,
+    fleet: Vec<FleetEvent>,
     found: Found,
     /// By question, by replication.
     readings: Vec<Vec<Option<Reading>>>,
@@ -185,6 +191,7 @@ pub fn run(
         expectations: collected.found.rows(scenario),
         interrupted,
         partial,
+        fleet: collected.fleet,
         arrival_hash,
     })
 }
@@ -282,6 +289,7 @@ fn estimate(evidence: &Evidence, kind: Kind) -> Option<Estimate> {
 impl Collected {
     fn take(&mut self, seed: u64, mut done: Replication, questions: &[Asked]) {
         self.arrival_hash = self.arrival_hash.take().or(done.arrival_hash.take());
+        self.fleet.append(&mut done.fleet);
         if done.cut {
             self.cut.get_or_insert((seed, done));
             return;
@@ -363,6 +371,9 @@ fn one(
     let places = hashes.iter_mut().map(Some).chain(std::iter::repeat_with(|| None));
     let feeds = sources.iter_mut().zip(places).map(|(source, hash)| Lent { source, hash }).collect();
     let mut recorder = Recorder::new(scenario);
+    if index == 0 && scenario.fleet_can_vary() {
+        recorder = recorder.with_fleet_log();
+    }
     let mut watch = Watch { control: options.control, told_ns: 0, told_requests: 0, cut: false };
     let look = |now: Time, totals: &Totals| watch.look(now, totals);
     let mut expected = Expectations::new(scenario);
@@ -397,8 +408,9 @@ fn one(
     // A hash of the beginning only would look like a hash of other requests.
     let arrival_hash = (index == 0 && !watch.cut).then(|| SourceHash::combine(hashes));
     let findings = expected.filter(|_| !watch.cut).map(Expectations::finish).unwrap_or_default();
+    let fleet = recorder.take_fleet_log();
     let recording = recorder.finish(totals.ended);
-    Ok(Replication { recording, totals, cut: watch.cut, findings, arrival_hash })
+    Ok(Replication { recording, totals, cut: watch.cut, findings, arrival_hash, fleet })
 }
 
 /// Tells how far a replication is, and whether it was asked to stop.

@@ -138,6 +138,22 @@ pub enum ScaleCause {
     Yielded,
 }
 
+impl ScaleCause {
+    /// The name used in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            ScaleCause::Start => "start",
+            ScaleCause::Decision => "decision",
+            ScaleCause::Activation => "activation",
+            ScaleCause::Ready => "ready",
+            ScaleCause::Drained => "drained",
+            ScaleCause::Failure => "failure",
+            ScaleCause::Repair => "repair",
+            ScaleCause::Yielded => "yielded",
+        }
+    }
+}
+
 /// Something failed or came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FaultFact {

@@ -1,4 +1,4 @@
-//! `requests.csv`: one line a request, with its whole timeline. Written while the run goes on.
+//! `requests.csv`: one line an attempt of a request, with its whole timeline. Written while the run goes on.
 
 use crate::observe::Observer;
 use crate::request::Finished;
@@ -9,15 +9,16 @@ use std::io::{self, Write};
 /// Columns of the file.
 const HEADER: &str = "workload,index,tenant,session,turn,outcome,refusal,retry_after_ns,prompt_tokens,max_tokens,\
 output_tokens,generated_tokens,cached_tokens,preemptions,pool,replica,sent_ns,arrived_ns,ready_ns,dispatched_ns,\
-scheduled_ns,first_token_ns,last_token_ns,ended_ns,preempted_ns,ttft_us,tpot_us,e2e_us\n";
+scheduled_ns,first_token_ns,last_token_ns,ended_ns,preempted_ns,ttft_us,tpot_us,e2e_us,attempt,transfer_s\n";
 
-/// An observer that writes a line for every request when it is over, so in the order of their ends.
+/// An observer that writes a line for every attempt of a request when it is over, so in the order of their ends.
 ///
 /// Times are whole nanoseconds since the start of the scenario; latencies are microseconds, exact to the nanosecond.
 /// `retry_after_ns` is the exact time after which a refused request would have been let in, empty when time alone does
 /// not heal it; `ready_ns` is when the service's overhead was over, `arrived_ns` where there is none, and may lie after
 /// `ended_ns` of a client that gave up before. What a request never reached is left empty. Memory does not grow with the run. The warm-up is not cut: the file
-/// holds every request.
+/// holds every attempt. `attempt` counts those of one request (same workload and index) from 0; `transfer_s` is the time
+/// that the KV cache was on the way to the pool that decodes, seconds.
 #[derive(Debug)]
 pub struct RequestLog<W: Write> {
     out: W,
@@ -95,6 +96,9 @@ impl<W: Write> RequestLog<W> {
                 micros(line, span.as_nanos());
             }
         }
+        number(line, done.attempt.into());
+        line.push(',');
+        seconds(line, done.transfer.as_nanos());
         line.push('\n');
     }
 }
@@ -133,6 +137,17 @@ fn micros(line: &mut String, ns: u64) {
     }
 }
 
+/// Nanoseconds as seconds, exactly: `0`, `0.000000001`.
+fn seconds(line: &mut String, ns: u64) {
+    use std::fmt::Write as _;
+    let (whole, rest) = (ns / crate::time::NANOS_PER_SEC, ns % crate::time::NANOS_PER_SEC);
+    let _ = write!(line, "{whole}");
+    if rest != 0 {
+        let _ = write!(line, ".{rest:09}");
+        line.truncate(line.trim_end_matches('0').len());
+    }
+}
+
 /// A name as a CSV field (RFC 4180).
 fn quote(name: &str) -> String {
     if name.contains([',', '"', '\n', '\r']) {
@@ -151,6 +166,15 @@ mod tests {
         for (ns, text) in [(0, "0"), (1, "0.001"), (500, "0.5"), (1_000, "1"), (168_120_010, "168120.01")] {
             let mut line = String::new();
             micros(&mut line, ns);
+            assert_eq!(line, text);
+        }
+    }
+
+    #[test]
+    fn seconds_are_exact_to_the_nanosecond() {
+        for (ns, text) in [(0, "0"), (1, "0.000000001"), (1_500_000_000, "1.5"), (30_000_000_000, "30")] {
+            let mut line = String::new();
+            seconds(&mut line, ns);
             assert_eq!(line, text);
         }
     }

@@ -1,17 +1,19 @@
 //! Which figures a result set has, and what is on them.
 
 use super::axis::Axis;
-use super::plot::{About, Look, Mark, Plot, Series, Shaded};
+use super::over_time;
+use super::plot::{About, Look, Mark, Plot, Series};
 use super::shape;
 use crate::results::figure::{Unit, count};
-use crate::results::{ResultSet, TimelineRow, WorkloadSummary};
+use crate::results::{ClientRow, ResultSet, TimelineRow, WorkloadSummary};
 use crate::scenario::Metric;
 use hdrhistogram::Histogram;
 
 /// Every figure of `results`, or those of one latency.
 ///
-/// Per workload and latency a histogram and a percentile plot, per workload the distribution functions, per pool the
-/// throughput, the queues and the load over time. What was never measured has no figure. The client's latency is
+/// Per workload and latency a histogram and a percentile plot, per workload the distribution functions and (where
+/// clients may try again) attempts and requests over time, per pool the throughput, the queues and the load over time,
+/// and the replicas when their number changes. What was never measured has no figure. The client's latency is
 /// drawn when it differs from the server's, or when asked for.
 pub fn figures(results: &ResultSet, only: Option<Metric>) -> Vec<Plot> {
     let mut figures = Vec::new();
@@ -33,13 +35,19 @@ pub fn figures(results: &ResultSet, only: Option<Metric>) -> Vec<Plot> {
         if !measured.is_empty() {
             figures.push(distribution_plot(results, workload, &measured));
         }
+        let rows: Vec<&ClientRow> = match only {
+            Some(_) => Vec::new(),
+            None => results.clients.iter().filter(|row| row.workload == workload.name).collect(),
+        };
+        figures.extend((!rows.is_empty()).then(|| over_time::attempts(results, &workload.name, &rows)));
     }
     if only.is_none() {
         for pool in &results.summary.pools {
             let rows: Vec<&TimelineRow> =
                 results.timeline.iter().filter(|row| row.pool == pool.name).collect();
             if !rows.is_empty() {
-                figures.extend(timeline_plots(results, &pool.name, &rows));
+                figures.extend(over_time::pool(results, &pool.name, &rows));
+                figures.extend(over_time::replicas(results, &pool.name, &rows));
             }
         }
     }
@@ -208,76 +216,4 @@ pub(super) fn color(metric: Metric) -> usize {
         Metric::E2e => 3,
         Metric::ClientE2e => 4,
     }
-}
-
-fn timeline_plots(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> [Plot; 3] {
-    let provenance = &results.summary.provenance;
-    let width = provenance.bin_ns as f64 / 1e9;
-    let (warmup, horizon) = (provenance.warmup_ns as f64 / 1e9, provenance.horizon_ns as f64 / 1e9);
-    let until = rows.last().map_or(0.0, |row| row.start_s + width).max(horizon);
-    let mut shaded = Vec::new();
-    if warmup > 0.0 {
-        shaded.push(Shaded { from: 0.0, until: warmup, label: "warm-up" });
-    }
-    if until > horizon {
-        shaded.push(Shaded { from: horizon, until, label: "drain" });
-    }
-    // What is narrower than a line cannot be seen.
-    shaded.retain(|shade| shade.until - shade.from > until / 500.0);
-    let plot = |name: &str, title: &str, bin: &str, y: Axis, series: Vec<Series>| Plot {
-        name: format!("{pool}-{name}"),
-        about: About::Pool(pool.to_owned()),
-        title: format!("{title} pool {pool}"),
-        caption: caption(results, bin),
-        x: Axis::time(until),
-        y,
-        series,
-        marks: Vec::new(),
-        shaded: shaded.clone(),
-        limits: Vec::new(),
-    };
-    let mean = if results.summary.replications() > 1 { ", mean over replications" } else { "" };
-    let grey = if shaded.is_empty() { "" } else { "; shaded: not counted" };
-    let bins = format!("bins of {}{mean}{grey}", Unit::Ns.show(provenance.bin_ns as f64));
-    // A flow belongs to the whole bin, a state to its end.
-    let flow = |label: &str, color, look, get: fn(&TimelineRow) -> f64| {
-        let at = |row: &&TimelineRow| (row.start_s + width / 2.0, get(row) / width);
-        Series { label: label.to_owned(), color, look, points: rows.iter().map(at).collect() }
-    };
-    let state = |label: &str, color, look, get: fn(&TimelineRow) -> Option<f64>| {
-        let at = |row: &&TimelineRow| Some((row.start_s + width, get(row)?));
-        Series { label: label.to_owned(), color, look, points: rows.iter().filter_map(at).collect() }
-    };
-    let rates = vec![
-        flow("offered", 1, Look::Area, |row| row.offered),
-        flow("admitted", 3, Look::Solid, |row| row.admitted),
-        flow("completed", 0, Look::Solid, |row| row.completed),
-    ];
-    let queues = vec![
-        state("on replicas", 1, Look::Solid, |row| row.waiting),
-        state("in the gateway's queue", 3, Look::Solid, |row| row.gateway_queue),
-    ];
-    let share =
-        |label: &str, color, get: fn(&TimelineRow) -> Option<f64>| state(label, color, Look::Solid, get);
-    let mut load = vec![
-        Series {
-            label: "utilization (busy time)".to_owned(),
-            color: 0,
-            look: Look::Solid,
-            points: rows.iter().map(|row| (row.start_s + width / 2.0, row.utilization)).collect(),
-        },
-        share("batch occupancy", 1, |row| row.batch_occupancy),
-        share("KV occupancy", 2, |row| row.kv_occupancy),
-    ];
-    load.retain(|series| !series.points.is_empty());
-    let most = |series: &[Series]| {
-        series.iter().flat_map(|series| &series.points).map(|point| point.1).fold(0.0, f64::max)
-    };
-    let (rate_axis, queue_axis) =
-        (Axis::count("requests/s", most(&rates)), Axis::count("requests", most(&queues)));
-    [
-        plot("throughput", "Throughput of", &bins, rate_axis, rates),
-        plot("queues", "Requests waiting for", &format!("at the ends of {bins}"), queue_axis, queues),
-        plot("load", "Load of", &bins, Axis::whole("share of capacity"), load),
-    ]
 }

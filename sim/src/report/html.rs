@@ -71,6 +71,11 @@ pub(super) fn report(results: &ResultSet, drawn: &[(Plot, Svg)]) -> String {
             all => all,
             workloads => workloads,
             pools => pools,
+            extra => [summary.client_table(), summary.fleet_table(), summary.cost_table()]
+                .iter()
+                .filter(|found| !found.rows.is_empty())
+                .map(table)
+                .collect::<Vec<_>>(),
             provenance => provenance(summary),
         },
     )
@@ -257,6 +262,16 @@ fn facts(workload: &WorkloadSummary) -> Vec<String> {
     if !goals.is_empty() {
         facts.push(format!("goodput means {}", goals.join(" and ")));
     }
+    if let Some(attempts) = &workload.attempts {
+        facts.push(format!(
+            "{} attempts, {} of them hedges",
+            count(attempts.attempts),
+            count(attempts.hedges)
+        ));
+    }
+    if !workload.other_pools.is_empty() {
+        facts.push(format!("served by {}, {}", workload.pool, workload.other_pools.join(", ")));
+    }
     facts
 }
 
@@ -264,7 +279,8 @@ fn pool_facts(pool: &PoolSummary) -> Vec<String> {
     let many = |number: u64, one: &str| {
         if number == 1 { format!("1 {one}") } else { format!("{} {one}s", count(number)) }
     };
-    let mut facts = vec![format!("{} of {}", many(pool.replicas, "replica"), pool.model)];
+    let most = if pool.figure("replicas").is_some() { "up to " } else { "" };
+    let mut facts = vec![format!("{most}{} of {}", many(pool.replicas, "replica"), pool.model)];
     if pool.gpus > 0 {
         facts.push(many(pool.gpus, "GPU"));
     }
@@ -333,7 +349,7 @@ fn outcome_color(name: &str) -> usize {
         "refused" => 1,
         "timed-out" => 3,
         "expired" => 4,
-        "failed" => 5,
+        "failed" | "lost" => 5,
         _ => 2,
     }
 }

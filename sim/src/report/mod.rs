@@ -10,6 +10,7 @@ mod figures;
 mod fonts;
 mod html;
 mod options;
+mod over_time;
 mod palette;
 pub mod plot;
 mod shape;

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 /// report.html              the same for people, with every figure
 /// compare.html             this folder against another, when `plot --compare` was asked for
 /// timeline.csv             per pool and bin
+/// clients.csv              per workload and bin, of workloads whose clients may try again
+/// fleet.csv                per change of the fleet in the first replication, when it can change
 /// tenants.csv              per workload and tenant, when a workload has several
 /// requests.csv             per request, only when asked for
 /// <workload>-<metric>.hlog latency histograms (HdrHistogram V2)
@@ -49,6 +51,16 @@ impl Layout {
     /// `timeline.csv`.
     pub fn timeline(&self) -> PathBuf {
         self.root.join("timeline.csv")
+    }
+
+    /// `clients.csv`.
+    pub fn clients(&self) -> PathBuf {
+        self.root.join("clients.csv")
+    }
+
+    /// `fleet.csv`.
+    pub fn fleet(&self) -> PathBuf {
+        self.root.join("fleet.csv")
     }
 
     /// `tenants.csv`.

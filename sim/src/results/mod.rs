@@ -5,6 +5,8 @@
 
 pub mod figure;
 mod files;
+mod fleet;
+mod fleet_table;
 pub mod hlog;
 mod layout;
 mod policy;
@@ -17,6 +19,7 @@ mod timeline;
 
 pub use figure::{Estimate, Figure, Unit, asked};
 pub use files::{ResultsError, write_atomic};
+pub use fleet::{AttemptSummary, ClientRow, CostSummary, FleetRow, FleetSummary, TierCost};
 pub use layout::{Layout, stem};
 pub use policy::{BindsFirst, ExpectationRow, LimitRow, OperationRow, ProfileRow};
 pub use requests::RequestsFile;

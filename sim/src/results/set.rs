@@ -2,13 +2,17 @@
 
 use super::figure::count;
 use super::files::{ResultsError, read_text, write_atomic};
+use super::fleet::{
+    ClientRow, FleetRow, client_rows, encode_clients, encode_fleet, fleet_rows, read_clients,
+};
 use super::hlog;
 use super::layout::Layout;
 use super::summary::{SCHEMA, Summary, WorkloadSummary};
 use super::timeline::{self, TimelineRow, timeline_rows};
+use crate::observe::fleet_log::FleetEvent;
 use crate::observe::recording::Recording;
 use crate::request::Outcome;
-use crate::scenario::Metric;
+use crate::scenario::{Metric, Scenario};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -35,6 +39,10 @@ pub struct ResultSet {
     pub latencies: Vec<LatencyLog>,
     /// The timeline.
     pub timeline: Vec<TimelineRow>,
+    /// Requests and attempts over time, of workloads whose clients may try again.
+    pub clients: Vec<ClientRow>,
+    /// Changes of the fleet in the first replication.
+    pub fleet: Vec<FleetRow>,
     /// Counters by tenant, of workloads with several.
     pub tenants: Vec<TenantRow>,
 }
@@ -83,7 +91,22 @@ impl ResultSet {
                 }));
             }
         }
-        ResultSet { summary, latencies, timeline: timeline_rows(recording), tenants }
+        ResultSet {
+            summary,
+            latencies,
+            timeline: timeline_rows(recording),
+            clients: client_rows(recording),
+            fleet: Vec::new(),
+            tenants,
+        }
+    }
+
+    /// With the changes of the fleet in the first replication. Nothing is kept of a fleet that cannot change.
+    pub fn with_fleet(mut self, scenario: &Scenario, events: &[FleetEvent]) -> Self {
+        if scenario.fleet_can_vary() {
+            self.fleet = fleet_rows(scenario, events);
+        }
+        self
     }
 
     /// Writes the folder and removes what an earlier run left there and this one did not write, so that no two runs
@@ -94,6 +117,12 @@ impl ResultSet {
             files.push((layout.hlog(&log.workload, log.metric), self.encode_log(log)));
         }
         files.push((layout.timeline(), timeline::encode(&self.timeline)));
+        if !self.clients.is_empty() {
+            files.push((layout.clients(), encode_clients(&self.clients)));
+        }
+        if !self.fleet.is_empty() {
+            files.push((layout.fleet(), encode_fleet(&self.fleet)));
+        }
         if !self.tenants.is_empty() {
             files.push((layout.tenants(), encode_tenants(&self.tenants)));
         }
@@ -124,7 +153,7 @@ impl ResultSet {
         hlog::encode(&log.histogram, &comments, start, length)
     }
 
-    /// Reads a folder back. Tenants are not read: nothing draws them.
+    /// Reads a folder back. Tenants and changes of the fleet are not read: nothing draws them.
     ///
     /// A histogram that is not there although the summary counts samples for it is an error: a folder of which a part
     /// was lost must not look like a run in which nothing was measured.
@@ -144,7 +173,8 @@ impl ResultSet {
             }
         }
         let timeline = timeline::read(&layout.timeline())?;
-        Ok(ResultSet { summary, latencies, timeline, tenants: Vec::new() })
+        let clients = read_clients(&layout.clients())?;
+        Ok(ResultSet { summary, latencies, timeline, clients, fleet: Vec::new(), tenants: Vec::new() })
     }
 
     /// The histogram of `metric` of `workload`, when anything was recorded.
@@ -207,9 +237,16 @@ fn remove_stale(layout: &Layout, kept: &BTreeSet<PathBuf>) -> Result<(), Results
     let own = |path: &Path| {
         let ends = |ending: &str| path.extension().is_some_and(|found| found == ending);
         ends("hlog")
-            || [layout.tenants(), layout.requests(), layout.report(), layout.compare()]
-                .iter()
-                .any(|own| own == path)
+            || [
+                layout.clients(),
+                layout.fleet(),
+                layout.tenants(),
+                layout.requests(),
+                layout.report(),
+                layout.compare(),
+            ]
+            .iter()
+            .any(|own| own == path)
             || (path.parent() == Some(&layout.figures()) && (ends("svg") || ends("png")))
     };
     for folder in [layout.root().to_owned(), layout.figures()] {

@@ -1,10 +1,12 @@
 //! `summary.json`: the whole result of a run in one file that other programs read.
 
 use super::figure::{Estimate, Figure, Unit, measure_name, measure_unit, pool_unit};
+use super::fleet::{AttemptSummary, CostSummary, FleetSummary};
 use super::policy::{
     BindsFirst, ExpectationRow, LimitRow, OperationRow, ProfileRow, binds_first, by_reason, limit_rows,
     operation_rows, profile_row,
 };
+use crate::observe::bill;
 use crate::observe::recording::{Asked, BudgetSums, Recording};
 use crate::request::{BUILT_IN, Outcome};
 use crate::scenario::{Engine, Metric, Scenario};
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of the format. Grows when a field changes its meaning or goes; new fields do not change it.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Everything a run found out. Holds no wall-clock time: the same run gives the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +59,9 @@ pub struct Summary {
     pub all_workloads: Vec<Figure>,
     /// By pool, in the scenario's order.
     pub pools: Vec<PoolSummary>,
+    /// What it cost; absent when nothing has a price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub costs: Option<CostSummary>,
 }
 
 /// What must be known to repeat a run.
@@ -180,10 +185,16 @@ pub struct WorkloadSummary {
     pub name: String,
     /// Pool that serves it.
     pub pool: String,
-    /// Requests that arrived in the counted window, over all replications.
+    /// Other pools that can serve it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_pools: Vec<String>,
+    /// Requests that arrived in the counted window, over all replications. What clients send again is no other request.
     pub offered: u64,
     /// How they ended; sums to `offered`.
     pub outcomes: BTreeMap<String, u64>,
+    /// Their attempts; absent when each of them is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<AttemptSummary>,
     /// Why they were refused or failed: the reasons that need no limit, and the limits that refused any.
     pub refusals: BTreeMap<String, u64>,
     /// Objectives in nanoseconds, by metric.
@@ -241,10 +252,13 @@ pub struct PoolSummary {
     pub model: String,
     /// How its replicas work: `llm` or `slots`.
     pub engine: String,
-    /// Replicas.
+    /// Most replicas.
     pub replicas: u64,
-    /// GPUs of all replicas.
+    /// GPUs of that many replicas.
     pub gpus: u64,
+    /// What became of its replicas and what they cost; absent when they are always the same and cost nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetSummary>,
     /// Load.
     pub figures: Vec<Figure>,
     /// Steps taken over the whole runs (stretches of constant load, on a `slots` pool).
@@ -290,7 +304,7 @@ impl Summary {
             question: scenario.question.clone(),
             interrupted: false,
             provenance: Provenance { ended_ns: recording.ended.as_nanos(), ..provenance },
-            caveats: scenario.caveats.clone(),
+            caveats: scenario.caveats.iter().cloned().chain(bill::caveats(scenario)).collect(),
             properties,
             expectations: Vec::new(),
             profile: policy.profile.as_ref().map(|profile| profile_row(profile, policy, recording)),
@@ -300,6 +314,7 @@ impl Summary {
             workloads: workloads.collect(),
             all_workloads: figures_of(None),
             pools: pools.collect(),
+            costs: CostSummary::new(scenario, recording, &answers),
         }
     }
 
@@ -363,8 +378,10 @@ fn workload_summary(
     WorkloadSummary {
         name: workload.name.clone(),
         pool: scenario.pools[usize::from(workload.pool)].name.clone(),
+        other_pools: record.pools[1..].iter().map(|&pool| scenario.pools[pool].name.clone()).collect(),
         offered: record.offered,
         outcomes: outcomes.collect(),
+        attempts: AttemptSummary::new(record),
         refusals,
         objectives_ns: objectives
             .iter()
@@ -412,6 +429,7 @@ fn pool_summary(
         },
         replicas: u64::from(pool.replicas),
         gpus: u64::from(pool.replicas) * u64::from(pool.gpus_per_replica),
+        fleet: FleetSummary::new(scenario, recording, index),
         figures: figures.collect(),
         steps: record.steps,
         steps_outside_range: record.outside_range,

@@ -104,8 +104,9 @@ impl Summary {
     /// Load of the pools: estimate, 95 % interval, samples.
     pub fn pool_tables(&self) -> Vec<Table> {
         let title = |p: &super::PoolSummary| {
+            let most = if p.figure("replicas").is_some() { "up to " } else { "" };
             format!(
-                "Pool {} ({} x {}; occupancy and queues at the ends of bins)",
+                "Pool {} ({most}{} x {}; occupancy and queues at the ends of bins)",
                 p.name, p.replicas, p.model
             )
         };
@@ -116,7 +117,15 @@ impl Summary {
 impl WorkloadSummary {
     /// See [`Summary::workload_table`].
     pub fn table(&self) -> Table {
-        figures_table(format!("Workload {} on pool {}", self.name, self.pool), &self.figures)
+        figures_table(self.title(), &self.figures)
+    }
+
+    /// Its name and its pools: `Workload chat on pool h100`.
+    pub fn title(&self) -> String {
+        match &self.other_pools[..] {
+            [] => format!("Workload {} on pool {}", self.name, self.pool),
+            others => format!("Workload {} on pools {}, {}", self.name, self.pool, others.join(", ")),
+        }
     }
 
     /// Where the time of completed requests went: mean and share of each part.

@@ -89,7 +89,8 @@ pub fn timeline_rows(recording: &Recording) -> Vec<TimelineRow> {
     rows
 }
 
-fn rounded(value: f64) -> f64 {
+/// Nine digits behind the point.
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e9).round() / 1e9
 }
 

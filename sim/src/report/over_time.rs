@@ -1,0 +1,196 @@
+//! Figures over simulated time: what pools and clients did, bin by bin.
+
+use super::axis::Axis;
+use super::figures::caption;
+use super::plot::{About, Look, Plot, Series, Shaded};
+use crate::results::figure::Unit;
+use crate::results::{ClientRow, ResultSet, TimelineRow};
+
+/// What all figures of one result set over time have in common.
+struct Clock<'a> {
+    results: &'a ResultSet,
+    /// Width of a bin, seconds.
+    width: f64,
+    /// End of the axis, seconds.
+    until: f64,
+    /// What is not counted.
+    shaded: Vec<Shaded>,
+    /// Caption: width of the bins, and what is shaded.
+    bins: String,
+}
+
+impl<'a> Clock<'a> {
+    /// Of rows of which the last starts at `last` seconds.
+    fn new(results: &'a ResultSet, last: Option<f64>) -> Self {
+        let provenance = &results.summary.provenance;
+        let width = provenance.bin_ns as f64 / 1e9;
+        let (warmup, horizon) = (provenance.warmup_ns as f64 / 1e9, provenance.horizon_ns as f64 / 1e9);
+        let until = last.map_or(0.0, |start| start + width).max(horizon);
+        let mut shaded = Vec::new();
+        if warmup > 0.0 {
+            shaded.push(Shaded { from: 0.0, until: warmup, label: "warm-up" });
+        }
+        if until > horizon {
+            shaded.push(Shaded { from: horizon, until, label: "drain" });
+        }
+        // What is narrower than a line cannot be seen.
+        shaded.retain(|shade| shade.until - shade.from > until / 500.0);
+        let mean = if results.summary.replications() > 1 { ", mean over replications" } else { "" };
+        let grey = if shaded.is_empty() { "" } else { "; shaded: not counted" };
+        let bins = format!("bins of {}{mean}{grey}", Unit::Ns.show(provenance.bin_ns as f64));
+        Clock { results, width, until, shaded, bins }
+    }
+
+    fn plot(&self, about: About, name: &str, title: &str, note: &str, y: Axis, series: Vec<Series>) -> Plot {
+        let (owner, title) = match &about {
+            About::Pool(pool) => (pool, format!("{title} pool {pool}")),
+            About::Workload(workload) => (workload, format!("{title} {workload}")),
+        };
+        Plot {
+            name: format!("{owner}-{name}"),
+            title,
+            caption: caption(self.results, note),
+            x: Axis::time(self.until),
+            y,
+            series,
+            marks: Vec::new(),
+            shaded: self.shaded.clone(),
+            limits: Vec::new(),
+            about,
+        }
+    }
+
+    /// A flow per second: it belongs to the whole bin.
+    fn flow<R>(
+        &self,
+        rows: &[&R],
+        label: &str,
+        color: usize,
+        look: Look,
+        get: fn(&R) -> (f64, f64),
+    ) -> Series {
+        let at = |row: &&R| {
+            let (start, amount) = get(row);
+            (start + self.width / 2.0, amount / self.width)
+        };
+        Series { label: label.to_owned(), color, look, points: rows.iter().map(at).collect() }
+    }
+
+    /// A state: that of the bin's end.
+    fn state(
+        &self,
+        rows: &[&TimelineRow],
+        label: &str,
+        color: usize,
+        get: fn(&TimelineRow) -> Option<f64>,
+    ) -> Series {
+        let at = |row: &&TimelineRow| Some((row.start_s + self.width, get(row)?));
+        Series {
+            label: label.to_owned(),
+            color,
+            look: Look::Solid,
+            points: rows.iter().filter_map(at).collect(),
+        }
+    }
+
+    /// A state as steps: what was true at the end of a bin is drawn up to the end of the next one.
+    fn steps(
+        &self,
+        rows: &[&TimelineRow],
+        label: &str,
+        color: usize,
+        look: Look,
+        get: fn(&TimelineRow) -> Option<f64>,
+    ) -> Series {
+        let mut points: Vec<(f64, f64)> = Vec::new();
+        for (start, state) in rows.iter().filter_map(|row| Some((row.start_s, get(row)?))) {
+            let before = points.last().map_or(state, |point| point.1);
+            if points.is_empty() {
+                points.push((start, before));
+            }
+            points.push((start + self.width, before));
+            if before != state {
+                points.push((start + self.width, state));
+            }
+        }
+        Series { label: label.to_owned(), color, look, points }
+    }
+}
+
+fn most(series: &[Series]) -> f64 {
+    series.iter().flat_map(|series| &series.points).map(|point| point.1).fold(0.0, f64::max)
+}
+
+/// Throughput, queues and load of a pool.
+pub(super) fn pool(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> [Plot; 3] {
+    let clock = Clock::new(results, rows.last().map(|row| row.start_s));
+    let about = || About::Pool(pool.to_owned());
+    let rates = vec![
+        clock.flow(rows, "offered", 1, Look::Area, |row| (row.start_s, row.offered)),
+        clock.flow(rows, "admitted", 3, Look::Solid, |row| (row.start_s, row.admitted)),
+        clock.flow(rows, "completed", 0, Look::Solid, |row| (row.start_s, row.completed)),
+    ];
+    let queues = vec![
+        clock.state(rows, "on replicas", 1, |row| row.waiting),
+        clock.state(rows, "in the gateway's queue", 3, |row| row.gateway_queue),
+    ];
+    let busy = rows.iter().map(|row| (row.start_s + clock.width / 2.0, row.utilization));
+    let mut load = vec![
+        Series {
+            label: "utilization (busy time)".to_owned(),
+            color: 0,
+            look: Look::Solid,
+            points: busy.collect(),
+        },
+        clock.state(rows, "batch occupancy", 1, |row| row.batch_occupancy),
+        clock.state(rows, "KV occupancy", 2, |row| row.kv_occupancy),
+    ];
+    load.retain(|series| !series.points.is_empty());
+    let (rate_axis, queue_axis) =
+        (Axis::count("requests/s", most(&rates)), Axis::count("requests", most(&queues)));
+    let at_ends = format!("at the ends of {}", clock.bins);
+    [
+        clock.plot(about(), "throughput", "Throughput of", &clock.bins, rate_axis, rates),
+        clock.plot(about(), "queues", "Requests waiting for", &at_ends, queue_axis, queues),
+        clock.plot(about(), "load", "Load of", &clock.bins, Axis::whole("share of capacity"), load),
+    ]
+}
+
+/// Replicas of a pool: those that are ready, those that are wanted, those that are down. `None` when all are always
+/// there.
+pub(super) fn replicas(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> Option<Plot> {
+    let first = rows.iter().find_map(|row| row.replicas_ready)?;
+    let steady = |row: &&TimelineRow| {
+        row.replicas_ready.is_none_or(|ready| ready == first)
+            && row.replicas_wanted.is_none_or(|wanted| wanted == first)
+            && row.replicas_down.is_none_or(|down| down == 0.0)
+            && row.replicas_starting.is_none_or(|starting| starting == 0.0)
+    };
+    if rows.iter().all(steady) {
+        return None;
+    }
+    let clock = Clock::new(results, rows.last().map(|row| row.start_s));
+    let mut series = vec![
+        clock.steps(rows, "down", 1, Look::Area, |row| row.replicas_down),
+        clock.steps(rows, "wanted", 3, Look::Dashed, |row| row.replicas_wanted),
+        clock.steps(rows, "ready", 0, Look::Solid, |row| row.replicas_ready),
+    ];
+    series.retain(|series| series.label != "down" || most(std::slice::from_ref(series)) > 0.0);
+    let axis = Axis::count("replicas", most(&series));
+    let note = format!("at the ends of {}", clock.bins);
+    Some(clock.plot(About::Pool(pool.to_owned()), "replicas", "Replicas of", &note, axis, series))
+}
+
+/// What the clients of a workload meant and what reached the gateway: where the second leaves the first behind, they
+/// storm.
+pub(super) fn attempts(results: &ResultSet, workload: &str, rows: &[&ClientRow]) -> Plot {
+    let clock = Clock::new(results, rows.last().map(|row| row.start_s));
+    let series = vec![
+        clock.flow(rows, "attempts", 1, Look::Area, |row| (row.start_s, row.attempts)),
+        clock.flow(rows, "new requests", 3, Look::Dashed, |row| (row.start_s, row.requests)),
+        clock.flow(rows, "completed requests", 0, Look::Solid, |row| (row.start_s, row.completed)),
+    ];
+    let axis = Axis::count("per second", most(&series));
+    let about = About::Workload(workload.to_owned());
+    clock.plot(about, "attempts", "Attempts and requests of", &clock.bins, axis, series)
+}

@@ -17,8 +17,8 @@ pub(super) fn check(file: &ScenarioFile, nodes: &[NodeGroup], pools: &[Pool], er
         let mine = || pool.fleet.nodes.iter();
         let left: u64 = mine().flat_map(|group| &free[*group]).map(|gpus| u64::from(*gpus)).sum();
         let mut missing = u32::from(pool.fleet.initial);
-        for machine in mine().copied().collect::<Vec<_>>() {
-            for gpus in &mut free[machine] {
+        for &group in &pool.fleet.nodes {
+            for gpus in &mut free[group] {
                 let fit = (*gpus / needed).min(missing);
                 *gpus -= fit * needed;
                 missing -= fit;

@@ -257,6 +257,13 @@ pub fn shipped(name: &str, set: &[&str]) -> Scenario {
     load(std::path::Path::new(&path), &overrides).unwrap_or_else(|found| panic!("{found}"))
 }
 
+/// A variant of a shipped scenario; the scenario itself when none is named.
+pub fn shipped_variant(name: &str, variant: Option<&str>) -> Scenario {
+    let overrides = Overrides { variant: variant.map(str::to_owned), ..Overrides::default() };
+    let path = format!("scenarios/{name}.toml");
+    load(std::path::Path::new(&path), &overrides).unwrap_or_else(|found| panic!("{found}"))
+}
+
 /// Two minutes of a shipped scenario, with overrides.
 pub fn shortened(name: &str, set: &[&str]) -> Scenario {
     let (horizon, warmup, bin) = (Span::from_secs(120), Span::from_secs(20), Span::from_secs(1));

@@ -50,7 +50,8 @@ struct Group {
     first: usize,
     len: usize,
     gpus: u32,
-    nodes: Vec<usize>,
+    /// Groups of machines it may be placed on, and how many of its replicas are on each.
+    nodes: Vec<(usize, u32)>,
     spread: bool,
     count: Count,
     /// How many there should be.
@@ -91,15 +92,14 @@ impl Replicas {
                 first,
                 len,
                 gpus: gpus_of(pool),
-                nodes: pool.fleet.nodes.clone(),
+                nodes: pool.fleet.nodes.iter().map(|&nodes| (nodes, 0)).collect(),
                 spread: pool.fleet.spread,
                 count: Count::default(),
                 wanted: pool.fleet.initial,
             });
-            for _ in 0..pool.fleet.initial {
-                let (unit, _) = replicas.start(index).unwrap_or_else(|| {
-                    panic!("the initial replicas of pool `{}` do not fit on their machines", pool.name)
-                });
+            for unit in first..first + usize::from(pool.fleet.initial) {
+                let placed = replicas.start_here(unit);
+                assert!(placed, "the initial replicas of pool `{}` do not fit on their machines", pool.name);
                 replicas.set(unit, State::Ready);
             }
         }
@@ -150,28 +150,34 @@ impl Replicas {
     pub fn start(&mut self, pool: usize) -> Option<(usize, u32)> {
         let free = |unit: &usize| self.units[*unit].state == State::Off && self.units[*unit].down == 0;
         let unit = self.of(pool).find(free)?;
-        let spot = match self.pools[pool].nodes.is_empty() {
-            true => None,
-            false => Some(self.place(pool)?),
-        };
-        self.units[unit].spot = spot;
+        self.start_here(unit).then(|| (unit, self.units[unit].epoch))
+    }
+
+    /// Starts a replica that is off; `false` when there are no free GPUs for it.
+    fn start_here(&mut self, unit: usize) -> bool {
+        let pool = usize::from(self.units[unit].pool);
+        if !self.pools[pool].nodes.is_empty() {
+            let Some(spot) = self.place(pool) else { return false };
+            self.units[unit].spot = Some(spot);
+        }
         self.set(unit, State::Starting);
-        Some((unit, self.units[unit].epoch))
+        true
     }
 
     /// Takes GPUs for a replica: of the first group of machines that has some, or of the one with the fewest replicas
     /// of the pool.
     fn place(&mut self, pool: usize) -> Option<Spot> {
-        let group = &self.pools[pool];
-        let (gpus, mut order) = (group.gpus, group.nodes.clone());
+        let group = &mut self.pools[pool];
+        let mut order: Vec<usize> = (0..group.nodes.len()).collect();
         if group.spread {
-            let here = |nodes: usize| {
-                let spots = self.of(pool).filter_map(|unit| self.units[unit].spot);
-                spots.filter(|spot| spot.group == nodes).count()
-            };
-            order.sort_by_key(|&nodes| here(nodes));
+            order.sort_by_key(|&at| group.nodes[at].1);
         }
-        order.into_iter().find_map(|nodes| self.machines.take(nodes, gpus))
+        order.into_iter().find_map(|at| {
+            let (nodes, here) = &mut group.nodes[at];
+            let spot = self.machines.take(*nodes, group.gpus)?;
+            *here += 1;
+            Some(spot)
+        })
     }
 
     /// A replica that was starting serves, unless that life of it is over. Returns whether it does.
@@ -194,7 +200,7 @@ impl Replicas {
         off
     }
 
-    /// A draining replica serves again: cheaper than a new one. The one that has been draining longest is last.
+    /// A draining replica serves again: cheaper than a new one. The one with the highest number.
     pub fn recall(&mut self, pool: usize) -> Option<usize> {
         let unit = self.of(pool).rev().find(|&unit| self.units[unit].state == State::Draining)?;
         self.set(unit, State::Ready);
@@ -204,8 +210,10 @@ impl Replicas {
     /// A replica gives its GPUs back.
     pub fn switch_off(&mut self, unit: usize) {
         if let Some(spot) = self.units[unit].spot.take() {
-            let gpus = self.pools[usize::from(self.units[unit].pool)].gpus;
-            self.machines.give_back(spot, gpus);
+            let group = &mut self.pools[usize::from(self.units[unit].pool)];
+            self.machines.give_back(spot, group.gpus);
+            let mut here = group.nodes.iter_mut().filter(|(nodes, _)| *nodes == spot.group);
+            here.next().expect("it was placed on one of its groups").1 -= 1;
         }
         self.set(unit, State::Off);
     }

@@ -73,7 +73,8 @@ fn replicas_follow_a_ramp_within_the_tolerance() {
     for look in 2..(2.0 * RAMP / LOOK) as u64 {
         let at = look as f64 * LOOK;
         let upto = Time::ZERO + Span::from_secs_f64(at);
-        let wanted = decisions.0.iter().rev().find(|(time, _)| *time <= upto).map_or(first, |(_, wanted)| *wanted);
+        let wanted =
+            decisions.0.iter().rev().find(|(time, _)| *time <= upto).map_or(first, |(_, wanted)| *wanted);
         // The mean of the second before the look. Its standard error is below 1.5 % (two hundred mean services in a
         // second, a hundred requests at least); four of them, and one replica for rounding up.
         let seen = offered(at - LOOK / 2.0) / TARGET;

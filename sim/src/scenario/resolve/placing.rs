@@ -6,8 +6,9 @@ use crate::scenario::fleet::NodeGroup;
 use crate::scenario::overrides::listed;
 use crate::scenario::{Engine, Pool};
 
-/// Places the first replicas of all pools: pools in the order of the file, groups in order of preference, machines in
-/// order, each replica on the first that has room. Refuses pools that find none. O(pools x machines).
+/// Places the first replicas of all pools by the rule of a run: pools in the order of the file; groups in order of
+/// preference, or those with the fewest replicas of the pool first; of a group the machine with the most free GPUs, the
+/// first among equals. Refuses pools that find no room. O(replicas x machines).
 pub(super) fn check(file: &ScenarioFile, nodes: &[NodeGroup], pools: &[Pool], errors: &mut Errors) {
     let mut free: Vec<Vec<u32>> = nodes.iter().map(|group| vec![group.gpus; group.count as usize]).collect();
     for (pool, (.., entry)) in pools.iter().zip(&file.pools.entries) {
@@ -17,12 +18,24 @@ pub(super) fn check(file: &ScenarioFile, nodes: &[NodeGroup], pools: &[Pool], er
         let mine = || pool.fleet.nodes.iter();
         let left: u64 = mine().flat_map(|group| &free[*group]).map(|gpus| u64::from(*gpus)).sum();
         let mut missing = u32::from(pool.fleet.initial);
-        for &group in &pool.fleet.nodes {
-            for gpus in &mut free[group] {
-                let fit = (*gpus / needed).min(missing);
-                *gpus -= fit * needed;
-                missing -= fit;
+        // How many are on each group, its rank in the order of preference, the group.
+        let mut order: Vec<(u32, usize, usize)> =
+            mine().enumerate().map(|(rank, &group)| (0, rank, group)).collect();
+        while missing > 0 {
+            if pool.fleet.spread {
+                order.sort_unstable();
             }
+            let placed = order.iter_mut().any(|(here, _, group)| {
+                let machine = free[*group].iter_mut().rev().max_by_key(|gpus| **gpus);
+                let Some(gpus) = machine.filter(|gpus| **gpus >= needed) else { return false };
+                *gpus -= needed;
+                *here += 1;
+                true
+            });
+            if !placed {
+                break;
+            }
+            missing -= 1;
         }
         if missing == 0 {
             continue;

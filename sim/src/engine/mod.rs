@@ -3,14 +3,15 @@
 //! Only [`Simulation`] owns the event queue and calls the other modules; they never schedule events and never call
 //! each other. `simulation.rs` has the loop; a request's path reads on in `arrivals.rs` (limits, choice of a pool, queue),
 //! `stepping.rs` (replicas), `transfers.rs` (from the pool that processes prompts to the one that decodes) and
-//! `endings.rs`. `clients.rs` holds what several attempts of one request have in common, `fleet.rs` what comes, goes and
-//! fails.
+//! `endings.rs`. `clients.rs` holds what several attempts of one request have in common, `fleet.rs` which replicas there
+//! are, `failures.rs` what fails.
 
 mod arrivals;
 mod clients;
 mod endings;
 pub mod ends;
 pub mod event;
+mod failures;
 mod fleet;
 mod operations;
 pub mod queue;

@@ -56,6 +56,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let tokens = slot.target;
         let prefill = self.scenario.pools[home].fleet.prefill.expect("its prompts come from another pool");
         let bytes = u64::from(tokens) * prefill.bytes_per_token;
+        self.drain_link(prefill.link);
         self.links.links[prefill.link].start(self.now, id, bytes);
         self.wake_link(prefill.link);
     }
@@ -82,17 +83,17 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         if self.links.epochs[link] != event.epoch {
             return;
         }
-        let latency = self.scenario.fleet.links[link].latency;
+        self.drain_link(link);
+        self.wake_link(link);
+    }
+
+    /// Takes off a link what is over it by now; each arrives when the latency has passed.
+    fn drain_link(&mut self, link: usize) {
+        let at = self.now + self.scenario.fleet.links[link].latency;
         while let Some(id) = self.links.links[link].finish(self.now) {
-            if latency.is_zero() {
-                self.arrive_with_cache(id, observer);
-                continue;
-            }
-            let (at, epoch) = (self.now + latency, self.table[id].generation);
-            let index = self.table.head(id).index as u32;
+            let (index, epoch) = (self.table.head(id).index as u32, self.table[id].generation);
             self.events.push(Event::new(at, Class::Transfer, link as u32, index, id, epoch));
         }
-        self.wake_link(link);
     }
 
     fn arrive_with_cache(&mut self, id: SlotId, observer: &mut impl Observer) {
@@ -104,6 +105,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     pub(super) fn stop_transfer(&mut self, id: SlotId) {
         let home = usize::from(self.table[id].home);
         let prefill = self.scenario.pools[home].fleet.prefill.expect("its prompts come from another pool");
+        self.drain_link(prefill.link);
         // It may be past the last byte, waiting for the latency.
         if self.links.links[prefill.link].cancel(self.now, id) {
             self.wake_link(prefill.link);

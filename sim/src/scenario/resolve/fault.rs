@@ -8,6 +8,7 @@ use crate::scenario::fleet::{Effect, Fault, Target};
 use crate::scenario::fleet_file::{FaultFile, MachineFile, ReplicaFile};
 use crate::scenario::leaf::{self, Name};
 use crate::scenario::overrides::listed;
+use crate::scenario::{Engine, Fleet, Pool};
 use crate::time::{Span, Time};
 
 /// Those that are switched on and right, in the order of the file.
@@ -27,6 +28,35 @@ pub(super) fn all(
         }
     }
     faults
+}
+
+/// Refuses slow-downs under which a step would be longer than the integers of its law can hold.
+pub(super) fn steps_fit(file: &ScenarioFile, fleet: &Fleet, pools: &[Pool], errors: &mut Errors) {
+    let enabled = file.faults.0.iter().filter(|at| at.value.enabled.value);
+    for (fault, at) in fleet.faults.iter().zip(enabled) {
+        let (Effect::Slow(permille), Some(slow)) = (fault.effect, &at.value.slow) else { continue };
+        let is_on = |pool: &Pool, group: usize| pool.fleet.nodes.contains(&group);
+        let strikes = |index: usize, pool: &Pool| match fault.target {
+            Target::Replica(struck, _) | Target::Pool(struck) => usize::from(struck) == index,
+            Target::Gpu(group, _) | Target::Node(group, _) => is_on(pool, group),
+            Target::Zone(zone) => pool.fleet.nodes.iter().any(|&group| fleet.nodes[group].zone == zone),
+        };
+        for (_, pool) in pools.iter().enumerate().filter(|(index, pool)| strikes(*index, pool)) {
+            let Engine::Llm(engine) = &pool.engine else { continue };
+            let slowest = engine.law.slowest();
+            if permille > slowest {
+                let (name, most) = (&pool.name, f64::from(slowest) / 1_000.0);
+                errors.refuse_with(
+                    &slow.place,
+                    format!(
+                        "`{}` is more than {most}: the longest step of pool `{name}` would not fit",
+                        slow.value.0
+                    ),
+                    "steps of that length are hours: let the replica fail instead",
+                );
+            }
+        }
+    }
 }
 
 /// What faults refer to.

@@ -102,6 +102,7 @@ pub(super) fn resolve(
     let mut pools: Vec<Pool> = pools.into_iter().collect::<Option<_>>()?;
     let fleet = shared.finish()?;
     placing::check(file, &fleet.nodes, &pools, cx.errors);
+    fault::steps_fit(file, &fleet, &pools, cx.errors);
     let endpoints = endpoints.into_iter().collect::<Option<_>>()?;
     let mut workloads: Vec<Workload> = workloads.into_iter().filter_map(|entry| entry.resolved).collect();
     weights_that_never_act(&pools, &workloads, cx);

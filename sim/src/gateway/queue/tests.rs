@@ -254,12 +254,10 @@ proptest! {
                         gone.push(id);
                     }
                 }
-                8 => {
-                    if !lines[flow].is_empty() {
-                        let id = lines[flow].remove(prompt as usize % lines[flow].len());
-                        queue.remove(&mut table, id, 0);
-                        table.release(id);
-                    }
+                8 if !lines[flow].is_empty() => {
+                    let id = lines[flow].remove(prompt as usize % lines[flow].len());
+                    queue.remove(&mut table, id, 0);
+                    table.release(id);
                 }
                 9 if !gone.is_empty() => {
                     let id = gone.remove(prompt as usize % gone.len());

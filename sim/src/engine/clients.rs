@@ -51,6 +51,7 @@ pub(super) struct Clients {
     /// By workload.
     budgets: Vec<Option<RetryBudget>>,
     plain: Vec<bool>,
+    all_plain: bool,
 }
 
 impl Clients {
@@ -63,6 +64,7 @@ impl Clients {
             free: Vec::new(),
             budgets: scenario.workloads.iter().map(budget).collect(),
             plain: scenario.workloads.iter().map(|workload| workload.client.is_plain()).collect(),
+            all_plain: scenario.workloads.iter().all(|workload| workload.client.is_plain()),
         }
     }
 
@@ -92,7 +94,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     /// An attempt reaches the gateway: the request that it is an attempt of, [`NONE`] for workloads without any.
     #[inline]
     pub(super) fn begin_attempt(&mut self, arrival: &Arrival, request: u32) -> u32 {
-        if self.clients.plain[usize::from(arrival.head.workload)] {
+        if self.clients.all_plain || self.clients.plain[usize::from(arrival.head.workload)] {
             return NONE;
         }
         if request != NONE {

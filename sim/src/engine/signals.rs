@@ -58,20 +58,32 @@ pub(super) struct Signal {
     last_look: Time,
 }
 
-/// The measures of all pools. Pools that nobody looks at cost a comparison.
+/// The measures of all pools. Where nobody looks at any, a fact costs one comparison.
 #[derive(Clone, Debug)]
-pub(super) struct Signals(Vec<Signal>);
+pub(super) struct Signals {
+    watched: bool,
+    pools: Vec<Signal>,
+}
 
 impl Signals {
     pub(super) fn new(scenario: &Scenario) -> Self {
         let aim = |pool: &crate::scenario::Pool| pool.fleet.scaling.as_ref().and_then(|scaling| scaling.aim);
-        Signals(scenario.pools.iter().map(|pool| Signal { aim: aim(pool), ..Signal::default() }).collect())
+        Signals::of(
+            scenario.pools.iter().map(|pool| Signal { aim: aim(pool), ..Signal::default() }).collect(),
+        )
+    }
+
+    fn of(pools: Vec<Signal>) -> Self {
+        Signals { watched: pools.iter().any(|signal| signal.aim.is_some()), pools }
     }
 
     /// A request came to the pool (its queue or a replica).
     #[inline]
     pub(super) fn enter(&mut self, now: Time, pool: usize) {
-        let signal = &mut self.0[pool];
+        if !self.watched {
+            return;
+        }
+        let signal = &mut self.pools[pool];
         if signal.aim.is_some() {
             signal.requests.set(now, signal.requests.value + 1);
         }
@@ -80,7 +92,10 @@ impl Signals {
     /// A request left the pool.
     #[inline]
     pub(super) fn leave(&mut self, now: Time, pool: usize) {
-        let signal = &mut self.0[pool];
+        if !self.watched {
+            return;
+        }
+        let signal = &mut self.pools[pool];
         if signal.aim.is_some() {
             signal.requests.set(now, signal.requests.value - 1);
         }
@@ -89,7 +104,10 @@ impl Signals {
     /// The number of busy workers (stepping replicas, servers in service) of the pool changed from `before` to `after`.
     #[inline]
     pub(super) fn work(&mut self, now: Time, pool: usize, before: u32, after: u32) {
-        let signal = &mut self.0[pool];
+        if !self.watched {
+            return;
+        }
+        let signal = &mut self.pools[pool];
         if before != after && matches!(signal.aim, Some(Aim::Utilization(_))) {
             signal.busy.set(now, signal.busy.value + u64::from(after) - u64::from(before));
         }
@@ -97,20 +115,23 @@ impl Signals {
 
     /// The pool has this many workers that serve.
     pub(super) fn workers(&mut self, now: Time, pool: usize, workers: u64) {
-        self.0[pool].ready.set(now, workers);
+        self.pools[pool].ready.set(now, workers);
     }
 
     /// Where first tokens of the pool are counted, when its autoscaler asks for them.
     #[inline]
     pub(super) fn first_tokens(&mut self, pool: usize) -> Option<&mut FirstTokens> {
-        let signal = &mut self.0[pool];
+        if !self.watched {
+            return None;
+        }
+        let signal = &mut self.pools[pool];
         matches!(signal.aim, Some(Aim::Ttft(_))).then_some(&mut signal.first_tokens)
     }
 
     /// Reads the measure of a pool since the last look, and begins anew. `waiting` requests wait in its queue and on its
     /// replicas. Two looks at one instant: the second has nothing to measure but what waits.
     pub(super) fn look(&mut self, now: Time, pool: usize, ready: u16, waiting: u32) -> Reading {
-        let signal = &mut self.0[pool];
+        let signal = &mut self.pools[pool];
         let window = u128::from((now - signal.last_look).as_nanos());
         signal.last_look = now;
         let (requests, busy, workers) =
@@ -137,7 +158,7 @@ mod tests {
     use super::*;
 
     fn signals(aim: Aim) -> Signals {
-        Signals(vec![Signal { aim: Some(aim), ..Signal::default() }])
+        Signals::of(vec![Signal { aim: Some(aim), ..Signal::default() }])
     }
 
     fn at(ms: u64) -> Time {

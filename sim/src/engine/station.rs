@@ -18,6 +18,8 @@ pub(super) struct Station<S> {
     pub(super) replica: u16,
     /// In the list of replicas that begin a step when the instant's events are over.
     pub(super) to_begin: bool,
+    /// What the router was told that it holds, waiting and running.
+    pub(super) told: (u32, u32),
 }
 
 /// Either engine. In place, not behind a pointer: every event goes through here.
@@ -199,7 +201,7 @@ pub(super) fn build<S: Stepper>(
                 Engine::Llm(engine) => Worker::Llm(S::new(site, engine, skip)),
                 Engine::Slots(engine) => Worker::Slots(SlotsReplica::new(site, engine.servers)),
             };
-            stations.push(Station { worker, pool: index, replica, to_begin: false });
+            stations.push(Station { worker, pool: index, replica, to_begin: false, told: (0, 0) });
         }
     }
     (pools, stations)

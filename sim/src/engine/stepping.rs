@@ -3,7 +3,7 @@
 use super::Feed;
 use super::event::{Class, Event};
 use super::simulation::Simulation;
-use super::station::{Station, Worker};
+use super::station::Worker;
 use crate::fleet::State;
 use crate::gateway::admission::Admission;
 use crate::gateway::known_tokens;
@@ -128,9 +128,13 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     /// Tells the router what a replica holds.
     #[inline]
     pub(super) fn refresh(&mut self, station: usize) {
-        let Station { pool, replica, .. } = self.stations[station];
-        let (waiting, running) = self.stations[station].load();
-        self.pools[pool].view.update(replica, waiting, running);
+        let state = &mut self.stations[station];
+        let (waiting, running) = state.load();
+        // Most steps end as they began.
+        if (waiting, running) != state.told {
+            state.told = (waiting, running);
+            self.pools[state.pool].view.update(state.replica, waiting, running);
+        }
     }
 
     #[inline]

@@ -59,6 +59,7 @@ struct Chooser {
 /// The choices of all workloads that have one.
 #[derive(Debug, Default)]
 pub struct Choices {
+    /// Empty when no workload has one.
     by_workload: Vec<Option<Chooser>>,
     order: Vec<usize>,
 }
@@ -92,13 +93,17 @@ impl Choices {
             let rng = stream(seed, Purpose::Choice, source_of(&workload.name), 0);
             Some(Chooser { candidates, rng, choice })
         };
-        Choices { by_workload: scenario.workloads.iter().map(chooser).collect(), order: Vec::new() }
+        let mut by_workload: Vec<_> = scenario.workloads.iter().map(chooser).collect();
+        if by_workload.iter().all(Option::is_none) {
+            by_workload.clear();
+        }
+        Choices { by_workload, order: Vec::new() }
     }
 
     /// When the next pool is tried; `None` when the workload has no choice.
     #[inline]
     pub fn next_when(&self, workload: u16) -> Option<Next> {
-        self.by_workload[usize::from(workload)].as_ref().map(|chooser| chooser.choice.next)
+        self.by_workload.get(usize::from(workload))?.as_ref().map(|chooser| chooser.choice.next)
     }
 
     /// Candidates of a workload that has a choice, by their position, in the order in which to try them. O(candidates

@@ -308,7 +308,7 @@ fn broken_result_files_are_named_and_never_panic() {
         (&ttft, log[..log.len() - 40].to_owned(), "not a histogram log"),
         (&ttft, "0.0,1.0,2.0,!!!!\n".to_owned(), "is not base64"),
         (&layout.timeline(), "pool,start_s\na,b\n".to_owned(), "timeline.csv"),
-        (&layout.summary(), summary.replacen("\"schema\": 1", "\"schema\": 99", 1), "schema `99` is not 1"),
+        (&layout.summary(), summary.replacen("\"schema\": 2", "\"schema\": 99", 1), "schema `99` is not 2"),
         (&layout.summary(), summary[..summary.len() / 2].to_owned(), "not a summary"),
         (&layout.summary(), "\u{0}\u{1}".to_owned(), "not a summary"),
     ] {

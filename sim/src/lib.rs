@@ -5,6 +5,7 @@ pub mod control;
 pub mod dist;
 pub mod engine;
 pub mod experiment;
+pub mod fleet;
 pub mod forecast;
 pub mod gateway;
 pub mod hardware;

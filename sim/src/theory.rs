@@ -135,6 +135,16 @@ pub fn md1_mean_wait(rho: f64, service_s: f64) -> Option<f64> {
     mg1_mean_wait(rho, service_s, 0.0)
 }
 
+/// Mean time in M/G/1 with processor sharing, seconds: `s / (1 - rho)` whatever the distribution of service, for
+/// `0 <= rho < 1`.
+///
+/// Source: Kleinrock II, section 4.4.
+pub fn ps_mean_response(rho: f64, mean_service_s: f64) -> Option<f64> {
+    load(rho)?;
+    positive(mean_service_s)?;
+    Some(mean_service_s / (1.0 - rho))
+}
+
 /// Mean waits of the classes of a non-preemptive priority M/M/c, seconds, most urgent first.
 ///
 /// `offered` are the classes' loads in Erlangs, each `>= 0`, their sum `< servers`; all classes have the same
@@ -314,6 +324,7 @@ mod tests {
         for rho in [0.1, 0.5, 0.9, 0.99] {
             close(mmc_mean_wait(rho, 1, 0.2), mm1_mean_wait(rho, 0.2).unwrap(), 1e-12);
             close(mg1_mean_wait(rho, 0.2, 1.0), mm1_mean_wait(rho, 0.2).unwrap(), 1e-12);
+            close(ps_mean_response(rho, 0.2), mm1_mean_wait(rho, 0.2).unwrap() + 0.2, 1e-12);
             close(md1_mean_wait(rho, 0.2), mm1_mean_wait(rho, 0.2).unwrap() / 2.0, 1e-12);
             for q in [0.0, 0.5, 0.99, 0.9999] {
                 let exact = mm1_response_quantile(rho, 0.2, q).unwrap();
@@ -386,6 +397,8 @@ mod tests {
         assert_eq!(mm1_mean_wait(1.0, 1.0), None);
         assert_eq!(mm1_mean_wait(-0.1, 1.0), None);
         assert_eq!(mg1_mean_wait(0.5, 1.0, -1.0), None);
+        assert_eq!(ps_mean_response(1.0, 1.0), None);
+        assert_eq!(ps_mean_response(0.5, 0.0), None);
         assert_eq!(mg1_mean_wait(0.5, 0.0, 1.0), None);
         assert_eq!(mmc_response_quantile(0.5, 1, 1.0, 1.0), None);
         assert_eq!(mmc_response_quantile(0.5, 1, f64::INFINITY, 0.5), None);

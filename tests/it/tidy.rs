@@ -23,13 +23,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("workload", &["time", "rng", "dist", "request", "scenario"]),
     ("replica", &["time", "rng", "request", "table", "scenario", "observe", "hardware"]),
     ("slots", &["time", "request", "table", "observe", "replica"]),
+    ("fleet", &["time", "rng", "dist", "request", "table", "scenario"]),
     ("gateway", &["time", "rng", "request", "table", "limits", "profile", "scenario"]),
     ("control", &["time", "request", "limits", "profile", "scenario"]),
     (
         "engine",
         &[
             "time", "request", "table", "limits", "profile", "scenario", "workload", "gateway", "control",
-            "replica", "slots", "observe",
+            "replica", "slots", "fleet", "observe",
         ],
     ),
     ("forecast", &["time", "dist", "limits", "profile", "scenario", "workload", "control", "gateway"]),

@@ -94,6 +94,12 @@ impl Event {
         (self.order >> 32) as u32 & (ENTITIES - 1)
     }
 
+    /// Orders events of one entity at one instant.
+    #[inline]
+    pub fn counter(&self) -> u32 {
+        self.order as u32
+    }
+
     #[inline]
     fn key(&self) -> u128 {
         u128::from(self.at.as_nanos()) << 64 | u128::from(self.order)

@@ -450,13 +450,14 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
 
     fn end_service(&mut self, event: &Event, observer: &mut impl Observer) {
         let (id, station) = (event.target, event.entity() as usize);
-        if self.table[id].generation != event.epoch {
-            return;
-        }
         let state = &mut self.stations[station];
         let Worker::Slots(worker) = &mut state.worker else {
             unreachable!("only `slots` replicas have services")
         };
+        // The request may have gone, or have been moved when its replica failed.
+        if !worker.is_serving(&self.table, id, event.counter()) {
+            return;
+        }
         worker.complete(&mut self.table, id, self.now, observer);
         let pool = state.pool;
         self.conclude(id, Outcome::Completed, None, observer);

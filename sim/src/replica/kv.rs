@@ -39,6 +39,11 @@ impl KvCache {
         KvCache { rule, private: 0, prefix: rule.prefix_cache.then(PrefixCache::default) }
     }
 
+    /// Forgets everything: all blocks are free, no content is left. Requests that held blocks must be told themselves.
+    pub fn clear(&mut self) {
+        *self = KvCache::new(self.rule);
+    }
+
     /// Tokens a block holds.
     #[inline]
     pub fn block_tokens(&self) -> u32 {

@@ -5,6 +5,7 @@
 //! step; both give the same timelines to the nanosecond, which property tests hold them to. This module knows
 //! neither events nor the gateway: the hub tells it when a step ends.
 
+mod decoding;
 pub mod kv;
 pub mod naive;
 pub mod scheduler;
@@ -13,7 +14,7 @@ pub mod step_time;
 use crate::observe::Observer;
 use crate::request::{PoolId, ReplicaId, WorkloadId};
 use crate::scenario::LlmEngine;
-use crate::table::{SlotId, Table};
+use crate::table::{NEVER, Place, Slot, SlotId, Table};
 use crate::time::Time;
 
 /// Which replica, and who can be on it.
@@ -27,13 +28,57 @@ pub struct Site {
     pub workloads: Vec<WorkloadId>,
 }
 
-/// Requests that left a replica at the end of a step; reused between steps.
+/// Requests that left a replica, at the end of a step or because it failed; reused between steps.
 #[derive(Debug, Default)]
 pub struct Departures {
-    /// Got their last token, in order of admission.
+    /// Got their last token: those that decoded it in order of admission, then those whose prompt's end brought it.
     pub finished: Vec<SlotId>,
     /// Were over for their client before; their resources are free now.
     pub ghosts: Vec<SlotId>,
+    /// Were on a replica that failed: the members of its batch in order of admission, then those that waited, in
+    /// order. Each is as [`restart`] leaves it.
+    pub evicted: Vec<SlotId>,
+}
+
+/// Steps (or services) that take their usual time, in thousandths of it.
+pub const NORMAL: u32 = 1_000;
+
+/// Readies a request that lost its KV cache for any replica: everything it was told and its prompt are to be
+/// processed again. Time counts as lost from `now` on, if it has ever been in a step and is not losing time already.
+/// A cache that was on its way here is lost with the rest, and its journey is over. What the request has received
+/// must be settled in its slot before. O(1).
+pub fn restart(slot: &mut Slot, now: Time) {
+    slot.place = Place::Waiting;
+    slot.target = slot.prompt + slot.generated;
+    slot.computed = 0;
+    slot.shared_blocks = 0;
+    if slot.preempted_at == NEVER && slot.scheduled != NEVER {
+        slot.preempted_at = now;
+    }
+    if slot.carried {
+        slot.carried = false;
+        slot.transfer += now - slot.left_at;
+        slot.left_at = NEVER;
+    }
+}
+
+/// A request joins a batch with the KV cache that another pool computed for it: its journey is over at `now`. O(1).
+fn arrive(slot: &mut Slot, now: Time, admitted: u32) {
+    assert!(
+        (1..slot.output).contains(&slot.generated) && slot.target == slot.prompt + slot.generated - 1,
+        "a cache of {} tokens cannot belong to a prompt of {} with {} of {} tokens told",
+        slot.target,
+        slot.prompt,
+        slot.generated,
+        slot.output
+    );
+    slot.place = Place::Decode;
+    slot.computed = slot.target;
+    slot.shared_blocks = 0;
+    slot.admitted = admitted;
+    slot.carried = false;
+    slot.transfer += now - slot.left_at;
+    slot.left_at = NEVER;
 }
 
 /// A request as its client sees it while a step is in flight.
@@ -51,7 +96,9 @@ pub trait Stepper {
     /// A replica with nothing on it. `skip` allows runs of more than one step.
     fn new(site: Site, engine: &LlmEngine, skip: bool) -> Self;
 
-    /// Puts a request at the end of the waiting line. Returns whether a run of steps in flight must be truncated
+    /// Puts a request at the end of the waiting line. One that brings its KV cache along
+    /// ([`Slot::carried`]) has at least one token and misses at least one; its `target` is the tokens in that cache:
+    /// its prompt and what it was told, but for the latest token. Returns whether a run of steps in flight must be truncated
     /// because the request might join before the run ends.
     fn enqueue(&mut self, table: &mut Table, id: SlotId) -> bool;
 
@@ -74,8 +121,18 @@ pub trait Stepper {
     fn finish(&mut self, table: &mut Table, observer: &mut impl Observer, out: &mut Departures);
 
     /// The run is cut at the present instant: steps that have ended are booked, the one in flight is dropped.
-    /// Called after `truncate`.
+    /// Called after `truncate`. The run of the whole simulation ends here, or [`Stepper::evict`] follows: what the
+    /// dropped step had claimed is still claimed, so no step may begin before.
     fn abandon(&mut self, table: &mut Table, observer: &mut impl Observer, out: &mut Departures);
+
+    /// The replica fails between steps, or right after [`Stepper::abandon`]: it loses its KV cache (the prefix cache,
+    /// too) and all of its requests. They go to [`Departures::evicted`] and [`Departures::ghosts`]; the replica is as
+    /// good as new afterwards, except that its counters go on. O(requests on it + blocks cached).
+    fn evict(&mut self, table: &mut Table, now: Time, out: &mut Departures);
+
+    /// Steps that begin from now on take `permille / 1,000` of the time that the law gives them; [`NORMAL`] is the
+    /// time of the law. From [`NORMAL`] to [`step_time::StepLaw::slowest`]. The hub truncates a run in flight before.
+    fn set_slow(&mut self, permille: u32);
 
     /// Whether a step is in flight.
     fn is_stepping(&self) -> bool;
@@ -92,3 +149,6 @@ pub trait Stepper {
     /// Steps finished so far.
     fn steps(&self) -> u64;
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,16 @@
 //! Under the whole-prompt policy a step is either of the second kind (whole prompts) or, when nobody can be
 //! admitted, of the first. Under the static policy requests are admitted only to an empty batch. A finished prefill
 //! emits a token at the end of its step.
+//!
+//! A request that brings the KV cache of its prompt along (another pool computed it) is admitted in its turn to a step
+//! that decodes, once the others have their blocks: it needs blocks for its context and the token to come, takes one
+//! token of the budget, and gets its next token in that very step. Thus a step of the whole-prompt policy, and a batch
+//! of the static one, begins with requests of one kind.
 
 use super::kv::block_key;
 use super::scheduler::first_or_next_token;
 use super::step_time::{StepLaw, StepShape};
-use super::{Delivered, Departures, Site, Stepper};
+use super::{Delivered, Departures, NORMAL, Site, Stepper, arrive, restart};
 use crate::observe::{GapRun, Observer, StepLine, StepRun};
 use crate::scenario::{BatchPolicy, Batching, Kv, LlmEngine};
 use crate::table::{NEVER, Place, SlotId, Table};
@@ -35,6 +40,8 @@ pub struct NaiveReplica {
     step: Option<Step>,
     admissions: u32,
     steps: u64,
+    /// Length of a step in thousandths of what the law says.
+    slow: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +55,13 @@ struct Member {
     work: Work,
     decoding: bool,
     ghost: bool,
+    done: bool,
+}
+
+impl Member {
+    fn new(id: SlotId, context: u32, blocks: Vec<usize>, work: Work) -> Self {
+        Member { id, context, blocks, work, decoding: work == Work::Token, ghost: false, done: false }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,14 +226,8 @@ impl NaiveReplica {
     fn preempt_last(&mut self, table: &mut Table, now: Time) {
         let mut member = self.batch.pop().expect("a sequence that needs a block is in the batch");
         self.kv.release(&mut member.blocks);
-        let slot = &mut table[member.id];
-        slot.place = Place::Waiting;
-        slot.target = slot.prompt + slot.generated;
-        slot.computed = 0;
-        slot.preemptions += 1;
-        if slot.preempted_at == NEVER {
-            slot.preempted_at = now;
-        }
+        restart(&mut table[member.id], now);
+        table[member.id].preemptions += 1;
         self.waiting.push_front(member.id);
     }
 
@@ -228,6 +236,16 @@ impl NaiveReplica {
         let mut admitted = 0;
         while (self.batch.len() as u32) < self.batching.sequences {
             let Some(&id) = self.waiting.front() else { break };
+            if table[id].carried {
+                if self.batching.policy != BatchPolicy::Chunked
+                    || *budget == 0
+                    || !self.join_carried(table, id, now)
+                {
+                    break;
+                }
+                *budget -= 1;
+                continue;
+            }
             let cached = self.kv.lookup(table, id);
             let target = table[id].target;
             let computed = cached.len() as u32 * self.kv.rule.block_tokens;
@@ -264,9 +282,26 @@ impl NaiveReplica {
             }
             self.admissions = self.admissions.wrapping_add(1);
             admitted += 1;
-            let work = Work::Chunk(chunk);
-            self.batch.push(Member { id, context: target, blocks, work, decoding: false, ghost: false });
+            self.batch.push(Member::new(id, target, blocks, Work::Chunk(chunk)));
         }
+    }
+
+    /// The first of the waiting line joins the decoding sequences with its KV cache, when that has room.
+    fn join_carried(&mut self, table: &mut Table, id: SlotId, now: Time) -> bool {
+        let context = table[id].target;
+        let need = (context + 1).div_ceil(self.kv.rule.block_tokens) as usize;
+        let reserve = if self.batch.is_empty() { 0 } else { self.kv.rule.watermark_blocks as usize };
+        if self.kv.free() < need + reserve {
+            return false;
+        }
+        self.waiting.pop_front();
+        let blocks = (0..need).map(|_| self.kv.take().expect("free blocks were counted")).collect();
+        arrive(&mut table[id], now, self.admissions);
+        self.admissions = self.admissions.wrapping_add(1);
+        let mut member = Member::new(id, context, blocks, Work::Token);
+        self.kv.publish(table, &mut member, context);
+        self.batch.push(member);
+        true
     }
 
     fn shape(&self, table: &Table) -> StepShape {
@@ -294,7 +329,7 @@ impl NaiveReplica {
     fn settle(
         &mut self,
         table: &mut Table,
-        mut member: Member,
+        member: &mut Member,
         now: Time,
         observer: &mut impl Observer,
     ) -> bool {
@@ -315,21 +350,19 @@ impl NaiveReplica {
                     table[id].place = Place::Decode;
                     member.decoding = true;
                     let target = table[id].target;
-                    self.kv.publish(table, &mut member, target);
+                    self.kv.publish(table, member, target);
                 }
             }
         }
         member.work = Work::Nothing;
-        let done = member.decoding && table[id].generated == table[id].output;
-        if done {
+        member.done = member.decoding && table[id].generated == table[id].output;
+        if member.done {
             let context = member.context;
-            self.kv.publish(table, &mut member, context);
+            self.kv.publish(table, member, context);
             self.kv.release(&mut member.blocks);
             table[id].place = Place::Ghost;
-        } else {
-            self.batch.push(member);
         }
-        done
+        member.done
     }
 }
 
@@ -358,6 +391,7 @@ impl Stepper for NaiveReplica {
             step: None,
             admissions: 0,
             steps: 0,
+            slow: NORMAL,
         }
     }
 
@@ -397,11 +431,18 @@ impl Stepper for NaiveReplica {
                 }
             }
             BatchPolicy::Whole | BatchPolicy::Static => {
-                if self.batching.policy == BatchPolicy::Whole || self.batch.is_empty() {
+                let open = self.batching.policy == BatchPolicy::Whole || self.batch.is_empty();
+                if open {
                     self.admit(table, now, &mut budget, started);
                 }
                 if self.batch.iter().all(|member| member.work == Work::Nothing) {
-                    self.serve_batch(table, now, &mut budget);
+                    let preempted = self.serve_batch(table, now, &mut budget);
+                    while open && !preempted && (self.batch.len() as u32) < self.batching.sequences {
+                        let carried = self.waiting.front().copied().filter(|&id| table[id].carried);
+                        if !carried.is_some_and(|id| self.join_carried(table, id, now)) {
+                            break;
+                        }
+                    }
                 }
             }
         }
@@ -413,7 +454,10 @@ impl Stepper for NaiveReplica {
             );
             return None;
         }
-        let plan = self.law.plan(&shape);
+        let mut plan = self.law.plan(&shape);
+        if self.slow != NORMAL {
+            plan = plan.slowed(&shape, self.slow);
+        }
         let end = now + plan.line.step(0);
         self.step = Some(Step { start: now, end, shape, outside_range: plan.outside_range });
         Some(end)
@@ -443,12 +487,19 @@ impl Stepper for NaiveReplica {
             self.kv.release(&mut member.blocks);
             out.ghosts.push(member.id);
         }
-        for member in batch.into_iter().filter(|member| !member.ghost) {
-            let id = member.id;
-            if self.settle(table, member, step.end, observer) {
-                out.finished.push(id);
+        batch.retain(|member| !member.ghost);
+        // Those that decoded first: one that came with its cache may have been admitted behind a prompt of this step.
+        for prompts in [false, true] {
+            for member in &mut batch {
+                if matches!(member.work, Work::Chunk(_)) == prompts
+                    && self.settle(table, member, step.end, observer)
+                {
+                    out.finished.push(member.id);
+                }
             }
         }
+        batch.retain(|member| !member.done);
+        self.batch = batch;
     }
 
     fn abandon(&mut self, _table: &mut Table, _observer: &mut impl Observer, _out: &mut Departures) {
@@ -456,6 +507,28 @@ impl Stepper for NaiveReplica {
         for member in &mut self.batch {
             member.work = Work::Nothing;
         }
+    }
+
+    fn evict(&mut self, table: &mut Table, now: Time, out: &mut Departures) {
+        assert!(self.step.is_none(), "a replica cannot fail in a step: it is abandoned first");
+        for member in self.batch.drain(..) {
+            if member.ghost {
+                out.ghosts.push(member.id);
+            } else {
+                restart(&mut table[member.id], now);
+                out.evicted.push(member.id);
+            }
+        }
+        for id in self.waiting.drain(..) {
+            restart(&mut table[id], now);
+            out.evicted.push(id);
+        }
+        self.kv = BlockPool::new(self.kv.rule);
+    }
+
+    fn set_slow(&mut self, permille: u32) {
+        self.law.assert_slow(permille);
+        self.slow = permille;
     }
 
     fn is_stepping(&self) -> bool {

@@ -7,16 +7,16 @@
 //!
 //! The rules themselves (who joins when, who loses its cache) are stated plainly in [`super::naive`]; change both.
 
-use super::kv::KvCache;
+use super::decoding::Decoding;
+use super::kv::{Hit, KvCache};
 use super::step_time::{StepLaw, StepShape};
-use super::{Delivered, Departures, Site, Stepper};
+use super::{Delivered, Departures, NORMAL, Site, Stepper, arrive, restart};
 use crate::observe::{GapRun, Observer, StepLine, StepRun};
 use crate::request::WorkloadId;
 use crate::scenario::{BatchPolicy, Batching, LlmEngine};
 use crate::table::{List, NEVER, Place, SlotId, Table};
 use crate::time::Time;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 /// A replica with continuous batching. See the module's documentation.
@@ -41,37 +41,12 @@ pub struct Replica {
     ghosts: Vec<SlotId>,
     run: Option<Run>,
     steps: u64,
+    /// Length of a step in thousandths of what the law says.
+    slow: u32,
 }
 
 /// Marks, in [`crate::table::Slot::joined`], a ghost that had not joined the decoding sequences.
 const PREFILLING: u64 = u64::MAX;
-
-/// The decoding sequences, as aggregates.
-#[derive(Debug)]
-struct Decoding {
-    /// Decode steps done since the replica began; members count their tokens by it.
-    clock: u64,
-    count: u32,
-    /// Tokens in the KV cache of all members.
-    context: u64,
-    /// Members by `(context - clock) mod block`: those at `-clock mod block` need a new block in the next step.
-    residues: Vec<u32>,
-    /// Members by workload.
-    by_workload: Vec<u32>,
-    /// When the members got their latest token, those in `late` excepted.
-    tokens_at: Time,
-    /// Members that joined after a step in which the others did not decode.
-    late: Vec<Late>,
-    /// `clock at which a member gets its last token << 32 | slot`; void entries are recognised when they surface.
-    ends: BinaryHeap<Reverse<u128>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Late {
-    tokens_at: Time,
-    workload: WorkloadId,
-    count: u32,
-}
 
 /// Steps in flight.
 #[derive(Clone, Copy, Debug)]
@@ -85,124 +60,6 @@ struct Run {
     decodes: u32,
     prefill_tokens: u32,
     outside_range: bool,
-}
-
-impl Decoding {
-    fn new(block_tokens: u32, workloads: usize) -> Self {
-        Decoding {
-            clock: 0,
-            count: 0,
-            context: 0,
-            residues: vec![0; block_tokens as usize],
-            by_workload: vec![0; workloads],
-            tokens_at: Time::ZERO,
-            late: Vec::new(),
-            ends: BinaryHeap::new(),
-        }
-    }
-
-    #[inline]
-    fn residue(&self, context: u32, joined: u64) -> usize {
-        (u64::from(context).wrapping_sub(joined) & (self.residues.len() as u64 - 1)) as usize
-    }
-
-    /// Blocks that the members need in the decode step `ahead` steps from now.
-    #[inline]
-    fn demand(&self, ahead: u64) -> u32 {
-        let mask = self.residues.len() as u64 - 1;
-        self.residues[(self.clock.wrapping_add(ahead).wrapping_neg() & mask) as usize]
-    }
-
-    /// Blocks needed in the decode steps `1..steps` from now (the first has claimed its own).
-    fn demand_after_first(&self, steps: u64) -> u32 {
-        let block = self.residues.len() as u64;
-        let (cycles, rest) = ((steps - 1) / block, (steps - 1) % block);
-        let partial: u32 = (1..=rest).map(|ahead| self.demand(ahead)).sum();
-        u32::try_from(cycles).expect("a run of fewer than 2^32 cycles") * self.count + partial
-    }
-
-    /// The most steps, at most `most`, for which `free` blocks are enough after the first step claimed its own.
-    fn steps_within(&self, free: u32, most: u64) -> u64 {
-        let block = self.residues.len() as u64;
-        // Every member needs at most one block in `block` steps: usually this settles it.
-        let cycles = u64::from(free) / u64::from(self.count);
-        if most <= cycles * block {
-            return most;
-        }
-        let mut left = free - u32::try_from(cycles).expect("fits: at most `free`") * self.count;
-        let mut steps = cycles * block + 1;
-        while steps < most && self.demand(steps) <= left {
-            left -= self.demand(steps);
-            steps += 1;
-        }
-        steps.min(most)
-    }
-
-    /// Whether a member's latest token is older or newer than the others'.
-    #[inline]
-    fn is_late(&self, table: &Table, id: SlotId) -> bool {
-        table[id].joined == self.clock && table[id].last_token != self.tokens_at
-    }
-
-    /// When a member got its latest token.
-    #[inline]
-    fn latest_token(&self, table: &Table, id: SlotId) -> Time {
-        if table[id].joined == self.clock { table[id].last_token } else { self.tokens_at }
-    }
-
-    /// A member joins whose latest token came out at `now`.
-    #[inline]
-    fn join(&mut self, table: &mut Table, id: SlotId, now: Time) {
-        let slot = &mut table[id];
-        (slot.place, slot.joined, slot.last_token) = (Place::Decode, self.clock, now);
-        let (context, workload) = (slot.target, slot.workload);
-        let end = self.clock + u64::from(slot.output - slot.generated);
-        if self.count == 0 {
-            self.tokens_at = now;
-        } else if self.tokens_at != now {
-            match self.late.iter_mut().find(|late| late.tokens_at == now && late.workload == workload) {
-                Some(late) => late.count += 1,
-                None => self.late.push(Late { tokens_at: now, workload, count: 1 }),
-            }
-        }
-        self.count += 1;
-        self.context += u64::from(context);
-        let residue = self.residue(context, self.clock);
-        self.residues[residue] += 1;
-        self.by_workload[workload as usize] += 1;
-        self.ends.push(Reverse(u128::from(end) << 32 | u128::from(id)));
-    }
-
-    /// A member leaves; returns its context. Its token count and latest token are noted in its slot.
-    #[inline]
-    fn leave(&mut self, table: &mut Table, id: SlotId) -> u32 {
-        if self.is_late(table, id) {
-            let slot = &table[id];
-            let mut late = self.late.iter_mut();
-            late.find(|late| late.tokens_at == slot.last_token && late.workload == slot.workload)
-                .expect("a late member is counted")
-                .count -= 1;
-        }
-        let latest = self.latest_token(table, id);
-        let slot = &mut table[id];
-        let gained = (self.clock - slot.joined) as u32;
-        let context = slot.target + gained;
-        let (target, joined, workload) = (slot.target, slot.joined, slot.workload);
-        slot.generated += gained;
-        slot.last_token = latest;
-        self.count -= 1;
-        self.context -= u64::from(context);
-        let residue = self.residue(target, joined);
-        self.residues[residue] -= 1;
-        self.by_workload[workload as usize] -= 1;
-        context
-    }
-
-    /// The clock at which the next member gets its last token. Void entries may make it early, never late.
-    #[inline]
-    fn next_end(&self) -> u64 {
-        self.ends.peek().map_or(u64::MAX, |&Reverse(entry)| (entry >> 32) as u64)
-    }
 }
 
 impl Replica {
@@ -242,14 +99,8 @@ impl Replica {
         };
         self.kv.release(table, id, context);
         self.running -= 1;
-        let slot = &mut table[id];
-        slot.place = Place::Waiting;
-        slot.target = slot.prompt + slot.generated;
-        slot.computed = 0;
-        slot.preemptions += 1;
-        if slot.preempted_at == NEVER {
-            slot.preempted_at = now;
-        }
+        restart(&mut table[id], now);
+        table[id].preemptions += 1;
         self.waiting.push_front(table, id);
     }
 
@@ -273,6 +124,16 @@ impl Replica {
     ) {
         while self.running < self.batching.sequences {
             let Some(id) = self.waiting.first() else { break };
+            if table[id].carried {
+                if self.batching.policy != BatchPolicy::Chunked
+                    || *budget == 0
+                    || !self.join_carried(table, id, now, shape)
+                {
+                    break;
+                }
+                *budget -= 1;
+                continue;
+            }
             let hit = self.kv.lookup(table, id);
             let cached = hit.blocks * self.kv.block_tokens();
             let todo = table[id].target - cached;
@@ -306,11 +167,54 @@ impl Replica {
             *budget = budget.saturating_sub(chunk);
             self.add_chunk(id, cached, chunk, shape);
         }
+        self.sweep(table);
+    }
+
+    /// Throws void entries out of the order of admission when most are void.
+    #[inline]
+    fn sweep(&mut self, table: &Table) {
         if self.order.len() > 2 * self.running as usize + 64 {
             let mut order = std::mem::take(&mut self.order);
             order.retain(|&(id, admitted)| self.is_member(table, id, admitted));
             self.order = order;
         }
+    }
+
+    /// The first of the waiting line, whose KV cache comes from another pool, joins the decoding sequences and decodes
+    /// in this very step, when there is room for its context and the token to come. The others have claimed their
+    /// blocks.
+    #[inline(never)]
+    fn join_carried(&mut self, table: &mut Table, id: SlotId, now: Time, shape: &mut StepShape) -> bool {
+        let (context, tokens_at) = (table[id].target, table[id].last_token);
+        let need = self.kv.blocks_for(context + 1);
+        if !self.kv.admits(need, Hit::default(), self.running == 0) {
+            return false;
+        }
+        self.waiting.remove(table, id);
+        self.kv.take(need);
+        let admitted = self.admissions;
+        self.admissions = admitted.wrapping_add(1);
+        arrive(&mut table[id], now, admitted);
+        self.kv.publish(table, id, context);
+        self.order.push((id, admitted));
+        self.running += 1;
+        self.decoding.join(table, id, tokens_at);
+        shape.decodes += 1;
+        true
+    }
+
+    /// Lets requests with KV caches from another pool join a step without prompts. Returns whether one did and others
+    /// still wait: the next of them may be able to join the step after this one.
+    fn join_all_carried(&mut self, table: &mut Table, now: Time, shape: &mut StepShape) -> bool {
+        let before = self.running;
+        while self.running < self.batching.sequences {
+            let carried = self.waiting.first().filter(|&id| table[id].carried);
+            if !carried.is_some_and(|id| self.join_carried(table, id, now, shape)) {
+                break;
+            }
+        }
+        self.sweep(table);
+        self.running > before && !self.waiting.is_empty()
     }
 
     #[inline]
@@ -520,6 +424,7 @@ impl Stepper for Replica {
             ghosts: Vec::new(),
             run: None,
             steps: 0,
+            slow: NORMAL,
             site,
         }
     }
@@ -574,11 +479,13 @@ impl Stepper for Replica {
     fn begin(&mut self, table: &mut Table, now: Time, started: &mut Vec<SlotId>) -> Option<Time> {
         debug_assert!(self.run.is_none() && self.ghosts.is_empty() && self.chunks.is_empty());
         let mut shape = StepShape::default();
-        let mut preempted = false;
+        // Whether a request that waits may be able to join the very next step.
+        let mut soon = false;
         let mut budget = self.batching.tokens;
         match self.batching.policy {
             BatchPolicy::Chunked => {
-                preempted = self.claim_blocks(table, now);
+                let preempted = self.claim_blocks(table, now);
+                soon = preempted && !self.waiting.is_empty();
                 shape.decodes = self.decoding.count;
                 budget =
                     budget.checked_sub(shape.decodes).expect("the batch never outgrows the token budget");
@@ -595,12 +502,17 @@ impl Stepper for Replica {
                 }
             }
             BatchPolicy::Whole | BatchPolicy::Static => {
-                if self.batching.policy == BatchPolicy::Whole || self.running == 0 {
+                let open = self.batching.policy == BatchPolicy::Whole || self.running == 0;
+                if open {
                     self.admit(table, now, &mut budget, &mut shape, started);
                 }
                 if self.chunks.is_empty() {
-                    preempted = self.claim_blocks(table, now);
+                    let preempted = self.claim_blocks(table, now);
+                    soon = preempted && !self.waiting.is_empty();
                     shape.decodes = self.decoding.count;
+                    if open && !preempted && self.waiting.first().is_some_and(|id| table[id].carried) {
+                        soon = self.join_all_carried(table, now, &mut shape);
+                    }
                 }
             }
         }
@@ -612,8 +524,11 @@ impl Stepper for Replica {
         if shape.decodes > 0 {
             shape.context_tokens = self.decoding.context;
         }
-        let plan = self.law.plan(&shape);
-        let steps = if !self.skip || shape.prefill_tokens > 0 || (preempted && !self.waiting.is_empty()) {
+        let mut plan = self.law.plan(&shape);
+        if self.slow != NORMAL {
+            plan = plan.slowed(&shape, self.slow);
+        }
+        let steps = if !self.skip || shape.prefill_tokens > 0 || soon {
             1
         } else {
             let most = plan.steps.min(self.decoding.next_end() - self.decoding.clock).max(1);
@@ -694,12 +609,46 @@ impl Stepper for Replica {
             return;
         }
         // Ghosts went without a token in the step that is dropped, not in those before it.
-        self.ghosts.clear();
+        let ghosts = std::mem::take(&mut self.ghosts);
         run.steps -= 1;
         run.end = run.last_start;
         run.last_start = run.end - run.line.step(run.steps - 1);
         self.finish(table, observer, out);
         assert!(out.finished.is_empty(), "a run ends when a member does");
+        self.ghosts = ghosts;
+    }
+
+    fn evict(&mut self, table: &mut Table, now: Time, out: &mut Departures) {
+        assert!(self.run.is_none(), "a replica cannot fail in a step: it is abandoned first");
+        let mut members = self.ghosts.len();
+        let mut order = std::mem::take(&mut self.order);
+        for (id, admitted) in order.drain(..) {
+            if self.is_member(table, id, admitted) {
+                let Delivered { tokens, last } = self.delivered(table, id);
+                (table[id].generated, table[id].last_token) = (tokens, last);
+                restart(&mut table[id], now);
+                out.evicted.push(id);
+                members += 1;
+            }
+        }
+        self.order = order;
+        assert_eq!(members, self.running as usize, "members found and counted differ");
+        self.ghosts.sort_by_key(|&id| table[id].admitted);
+        out.ghosts.append(&mut self.ghosts);
+        while let Some(id) = self.waiting.pop_front(table) {
+            restart(&mut table[id], now);
+            out.evicted.push(id);
+        }
+        self.running = 0;
+        self.partial = None;
+        self.chunks.clear();
+        self.decoding.clear();
+        self.kv.clear();
+    }
+
+    fn set_slow(&mut self, permille: u32) {
+        self.law.assert_slow(permille);
+        self.slow = permille;
     }
 
     fn is_stepping(&self) -> bool {

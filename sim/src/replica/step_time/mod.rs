@@ -24,11 +24,13 @@
 mod error;
 mod linear;
 mod roofline;
+mod slow;
 mod table;
 mod table_file;
 
 pub use error::LawError;
 pub use linear::{LinearCoefficients, parse_femtos};
+pub use slow::SLOWEST;
 pub use table_file::{TableData, TableRow};
 
 use crate::observe::StepLine;
@@ -90,6 +92,8 @@ pub struct StepLaw {
     table: Option<Box<TableLaw>>,
     quantum_fs: u64,
     most: Most,
+    /// An upper bound of the length of any step.
+    longest_fs: u64,
 }
 
 /// The coefficients of a law, femtoseconds.
@@ -206,12 +210,13 @@ impl StepLaw {
         let most = Most::of(bounds)?;
         terms.decode = terms.per_sequence.saturating_add(terms.per_decode);
         terms.decode_roof = terms.per_roof_token.saturating_add(terms.per_roof_sequence);
-        let law = StepLaw { terms, weights_read: weights_read.into(), table: None, quantum_fs, most };
+        let weights_read = weights_read.into();
+        let mut law = StepLaw { terms, weights_read, table: None, quantum_fs, most, longest_fs: 0 };
         let shortest_fs = law.shortest();
         if shortest_fs < quantum_fs {
             return Err(LawError::TooShort { shortest_fs, quantum });
         }
-        refuse_too_long(law.longest(), bounds)?;
+        law.longest_fs = refuse_too_long(law.longest(), bounds)?;
         Ok(law)
     }
 
@@ -273,11 +278,13 @@ fn quantum_fs(quantum: Span) -> Result<u64, LawError> {
     }
 }
 
-/// Refuses a law whose longest step would not fit `u64` femtoseconds (with a bit to spare for the caller's sums).
-fn refuse_too_long(longest: u128, bounds: &LawBounds) -> Result<(), LawError> {
-    const MOST: u64 = u64::MAX / 2;
-    if longest <= u128::from(MOST) {
-        return Ok(());
+/// The longest step there may be, femtoseconds: with a bit to spare for the caller's sums.
+const MOST_FS: u64 = u64::MAX / 2;
+
+/// Refuses a law whose longest step would be longer than [`MOST_FS`]; returns it otherwise.
+fn refuse_too_long(longest: u128, bounds: &LawBounds) -> Result<u64, LawError> {
+    if let Some(longest_fs) = u64::try_from(longest).ok().filter(|fs| *fs <= MOST_FS) {
+        return Ok(longest_fs);
     }
     let hours = |fs: f64| fs / (3600.0 * FEMTOS_PER_SEC as f64);
     Err(LawError::TooLong {
@@ -285,7 +292,7 @@ fn refuse_too_long(longest: u128, bounds: &LawBounds) -> Result<(), LawError> {
         sequence_tokens: bounds.sequence_tokens,
         tokens: bounds.tokens,
         hours: hours(longest as f64),
-        most: hours(MOST as f64),
+        most: hours(MOST_FS as f64),
     })
 }
 

@@ -65,9 +65,9 @@ impl StepLaw {
         if shortest_fs < quantum_fs {
             return Err(LawError::TooShort { shortest_fs, quantum });
         }
-        refuse_too_long(table.longest(&most, bounds), bounds)?;
-        let weights_read = Box::from([0]);
-        Ok(StepLaw { terms: Terms::default(), weights_read, table: Some(Box::new(table)), quantum_fs, most })
+        let longest_fs = refuse_too_long(table.longest(&most, bounds), bounds)?;
+        let (terms, weights_read) = (Terms::default(), Box::from([0]));
+        Ok(StepLaw { terms, weights_read, table: Some(Box::new(table)), quantum_fs, most, longest_fs })
     }
 }
 

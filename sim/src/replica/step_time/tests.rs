@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::hardware::{self, KvPrecision, Placement, Precision};
+use crate::replica::NORMAL;
 use proptest::prelude::*;
 
 const BOUNDS: LawBounds = LawBounds { sequences: 64, tokens: 4096, sequence_tokens: 16_384 };
@@ -117,6 +118,37 @@ proptest! {
     }
 
     #[test]
+    fn a_slow_plan_foretells_every_later_step_exactly(
+        law in any_law(),
+        shape in any_decode(),
+        permille in NORMAL..=SLOWEST,
+    ) {
+        let permille = permille.min(law.slowest());
+        let slow = |shape: &StepShape| law.plan(shape).slowed(shape, permille);
+        let plan = slow(&shape);
+        prop_assert_eq!(plan.steps, law.plan(&shape).steps);
+        for i in 0..plan.steps.min(300) {
+            let later = slow(&advanced(&shape, i));
+            prop_assert_eq!(plan.line.from_step(i).a, later.line.a, "step {}", i);
+            prop_assert_eq!(plan.line.b, later.line.b, "step {}", i);
+        }
+    }
+
+    #[test]
+    fn a_slow_step_takes_its_share_to_a_femtosecond_a_context_token(
+        law in any_law(),
+        shape in prop_oneof![any_decode(), any_prefill()],
+        permille in NORMAL..=SLOWEST,
+    ) {
+        let permille = permille.min(law.slowest());
+        let line = law.plan(&shape).line;
+        let exact = u128::from(line.a) * u128::from(permille) / u128::from(NORMAL);
+        let slow = u128::from(law.plan(&shape).slowed(&shape, permille).line.a);
+        prop_assert!(slow >= exact && slow <= exact + u128::from(shape.context_tokens) + 1, "{slow} for {exact}");
+        prop_assert_eq!(law.plan(&shape).slowed(&shape, NORMAL).line, line);
+    }
+
+    #[test]
     fn time_always_advances_by_whole_quanta(law in any_law(), shape in prop_oneof![any_decode(), any_prefill()]) {
         let span = law.plan(&shape).line.step(0);
         prop_assert!(span >= law.quantum());
@@ -142,6 +174,21 @@ proptest! {
             prop_assert!(law.plan(&shape).line.a >= law.plan(&alone).line.a);
         }
     }
+}
+
+#[test]
+fn a_law_whose_longest_step_is_hours_may_not_be_slowed_beyond_the_clock() {
+    let law = |base_fs| {
+        let base = LinearCoefficients { base_fs, ..LinearCoefficients::default() };
+        StepLaw::linear(&base, Span::from_nanos(1), &BOUNDS).unwrap()
+    };
+    assert_eq!(law(FEMTOS_PER_SEC).slowest(), SLOWEST);
+    let hour = law(3600 * FEMTOS_PER_SEC);
+    assert!((2_500..2_600).contains(&hour.slowest()), "{}", hour.slowest());
+    let shape = StepShape { sequences: 64, decodes: 64, context_tokens: 64 * 16_384, ..StepShape::default() };
+    let slowest = hour.plan(&shape).slowed(&shape, hour.slowest()).line.a;
+    assert!((MOST_FS - 4_000_000_000_000_000..=MOST_FS).contains(&slowest), "{slowest}");
+    assert_eq!(law(MOST_FS - 1).slowest(), NORMAL);
 }
 
 #[test]

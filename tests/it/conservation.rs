@@ -30,7 +30,7 @@ impl Observer for Books {
         let twice = self.inside.insert((head.workload, head.index), now);
         assert_eq!(twice, None, "{head:?} was offered twice");
     }
-    fn first_token(&mut self, _now: Time, _workload: u16, _ttft: Span) {
+    fn first_token(&mut self, _now: Time, _workload: u16, _pool: u16, _ttft: Span) {
         self.tokens += 1;
     }
     fn gaps(&mut self, run: &GapRun) {

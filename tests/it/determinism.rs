@@ -77,8 +77,8 @@ impl Observer for FactHash {
     fn dispatched(&mut self, now: Time, head: &RequestHead, pool: u16, replica: u16) {
         self.note(2, &[now.as_nanos(), head.index, pool.into(), replica.into()]);
     }
-    fn first_token(&mut self, now: Time, workload: u16, ttft: Span) {
-        self.note(3, &[now.as_nanos(), workload.into(), ttft.as_nanos()]);
+    fn first_token(&mut self, now: Time, workload: u16, pool: u16, ttft: Span) {
+        self.note(3, &[now.as_nanos(), workload.into(), pool.into(), ttft.as_nanos()]);
     }
     fn gaps(&mut self, run: &GapRun) {
         self.note(4, &[run.first_end.as_nanos(), run.end.as_nanos(), run.count.into(), run.steps]);

@@ -181,7 +181,7 @@ pub struct Everything {
 }
 
 impl Observer for Everything {
-    fn first_token(&mut self, now: Time, workload: u16, ttft: Span) {
+    fn first_token(&mut self, now: Time, workload: u16, _pool: u16, ttft: Span) {
         self.first_tokens.push((now, workload, ttft));
     }
     fn gaps(&mut self, run: &GapRun) {

@@ -60,6 +60,8 @@ pub struct StepRun {
 pub struct GapRun {
     /// Workload of the sequences.
     pub workload: WorkloadId,
+    /// Pool that they are decoded in.
+    pub pool: PoolId,
     /// Sequences that got a token at the end of every step of the run.
     pub count: u32,
     /// The first gap, which may reach back beyond the run (a pause, a preemption).
@@ -186,8 +188,8 @@ pub trait Observer {
     fn metered(&mut self, limit: usize, usage: &Usage) {}
     /// A request left the gateway's queue for a replica.
     fn dispatched(&mut self, now: Time, head: &RequestHead, pool: PoolId, replica: ReplicaId) {}
-    /// A request got its first token, `ttft` after it reached the gateway.
-    fn first_token(&mut self, now: Time, workload: WorkloadId, ttft: Span) {}
+    /// A request got its first token in `pool`, `ttft` after it reached the gateway.
+    fn first_token(&mut self, now: Time, workload: WorkloadId, pool: PoolId, ttft: Span) {}
     /// Tokens after the first came out.
     fn gaps(&mut self, run: &GapRun) {}
     /// A replica worked.
@@ -237,9 +239,9 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.0.dispatched(now, head, pool, replica);
         self.1.dispatched(now, head, pool, replica);
     }
-    fn first_token(&mut self, now: Time, workload: WorkloadId, ttft: Span) {
-        self.0.first_token(now, workload, ttft);
-        self.1.first_token(now, workload, ttft);
+    fn first_token(&mut self, now: Time, workload: WorkloadId, pool: PoolId, ttft: Span) {
+        self.0.first_token(now, workload, pool, ttft);
+        self.1.first_token(now, workload, pool, ttft);
     }
     fn gaps(&mut self, run: &GapRun) {
         self.0.gaps(run);
@@ -290,8 +292,8 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     fn dispatched(&mut self, now: Time, head: &RequestHead, pool: PoolId, replica: ReplicaId) {
         (**self).dispatched(now, head, pool, replica);
     }
-    fn first_token(&mut self, now: Time, workload: WorkloadId, ttft: Span) {
-        (**self).first_token(now, workload, ttft);
+    fn first_token(&mut self, now: Time, workload: WorkloadId, pool: PoolId, ttft: Span) {
+        (**self).first_token(now, workload, pool, ttft);
     }
     fn gaps(&mut self, run: &GapRun) {
         (**self).gaps(run);

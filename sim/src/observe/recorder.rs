@@ -269,13 +269,12 @@ impl Recorder {
 
     /// Counts `tokens` output tokens that came out in `segment`.
     #[inline(always)]
-    fn tokens(&mut self, workload: WorkloadId, segment: Segment, tokens: u64) {
-        let index = usize::from(workload);
-        let pool = &mut self.recording.pools[self.rules[index].pool];
+    fn tokens(&mut self, workload: WorkloadId, pool: PoolId, segment: Segment, tokens: u64) {
+        let pool = &mut self.recording.pools[usize::from(pool)];
         pool.timeline.bin(segment.bin).output_tokens += tokens;
         if segment.inside {
             pool.tokens_inside += tokens;
-            self.recording.workloads[index].tokens_inside += tokens;
+            self.recording.workloads[usize::from(workload)].tokens_inside += tokens;
         }
     }
 
@@ -283,7 +282,7 @@ impl Recorder {
     #[inline]
     fn gaps_within(&mut self, run: &GapRun, segment: Segment, from: u64, until: u64, total: Span) {
         let times = u64::from(run.count);
-        self.tokens(run.workload, segment, times * (until - from));
+        self.tokens(run.workload, run.pool, segment, times * (until - from));
         if !segment.warm {
             return;
         }
@@ -397,9 +396,13 @@ impl Observer for Recorder {
         bin.offered += u64::from(self.serves_prompts[pool]);
     }
 
-    fn first_token(&mut self, now: Time, workload: WorkloadId, ttft: Span) {
+    fn first_token(&mut self, now: Time, workload: WorkloadId, pool: PoolId, ttft: Span) {
         let segment = self.segment(now);
-        self.tokens(workload, segment, 1);
+        self.tokens(workload, pool, segment, 1);
+        // Where prompts are processed for another pool, the work is done with the first token.
+        if self.serves_prompts[usize::from(pool)] {
+            self.recording.pools[usize::from(pool)].timeline.bin(segment.bin).completed += 1;
+        }
         // By arrival, like every figure of a whole request: counting by the instant of the token would favour long
         // waits that began before the warm-up ended.
         if self.rules[usize::from(workload)].plain && self.counts(now - ttft) {

@@ -22,7 +22,7 @@ use rand::RngExt as _;
 pub(crate) enum Fact {
     Offered(Time, RequestHead),
     Dispatched(Time, RequestHead, u16),
-    FirstToken(Time, u16, Span),
+    FirstToken(Time, u16, u16, Span),
     Gaps(GapRun),
     Worked(StepRun),
     Finished(Finished),
@@ -38,7 +38,7 @@ pub(crate) fn tell(facts: &[Fact], observer: &mut impl Observer) {
         match fact {
             Fact::Offered(at, head) => observer.offered(*at, head),
             Fact::Dispatched(at, head, pool) => observer.dispatched(*at, head, *pool, 0),
-            Fact::FirstToken(at, workload, ttft) => observer.first_token(*at, *workload, *ttft),
+            Fact::FirstToken(at, workload, pool, ttft) => observer.first_token(*at, *workload, *pool, *ttft),
             Fact::Gaps(run) => observer.gaps(run),
             Fact::Worked(run) => observer.worked(run),
             Fact::Finished(done) => observer.finished(done),
@@ -501,7 +501,7 @@ fn attempt(
     let first = scheduled + gridded(0.012 + prefill, grid);
     done.replica = Some(0);
     (done.dispatched, done.scheduled, done.first_token) = (Some(dispatched), Some(scheduled), Some(first));
-    facts.push(Fact::FirstToken(first, workload, first - arrived));
+    facts.push(Fact::FirstToken(first, workload, pool, first - arrived));
     let tokens = decode(scenario, rng, &done, load, grid, facts);
     done.generated = done.output_tokens;
     done.last_token = Some(tokens.0);
@@ -550,6 +550,7 @@ fn decode(
         }
         facts.push(Fact::Gaps(GapRun {
             workload: done.head.workload,
+            pool: done.pool,
             count: 1 + (rng.random::<f64>() * 3.0) as u32,
             first,
             steps,

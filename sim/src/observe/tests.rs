@@ -53,9 +53,9 @@ fn naive(scenario: &Scenario, facts: &[Fact], ended: Time) -> Recording {
             Fact::Dispatched(at, _, pool) => {
                 out.pools[usize::from(*pool)].timeline.bin(bin(*at)).admitted += 1;
             }
-            Fact::FirstToken(at, workload, ttft) => {
+            Fact::FirstToken(at, workload, pool, ttft) => {
                 let workload = &mut out.workloads[usize::from(*workload)];
-                let pool = &mut out.pools[workload.pools[0]];
+                let pool = &mut out.pools[usize::from(*pool)];
                 pool.timeline.bin(bin(*at)).output_tokens += 1;
                 pool.tokens_inside += u64::from(inside(*at));
                 workload.tokens_inside += u64::from(inside(*at));
@@ -66,7 +66,7 @@ fn naive(scenario: &Scenario, facts: &[Fact], ended: Time) -> Recording {
             Fact::Gaps(run) => {
                 let workload = &mut out.workloads[usize::from(run.workload)];
                 for (at, gap) in each_gap(run) {
-                    let pool = &mut out.pools[workload.pools[0]];
+                    let pool = &mut out.pools[usize::from(run.pool)];
                     pool.timeline.bin(bin(at)).output_tokens += u64::from(run.count);
                     pool.tokens_inside += u64::from(run.count) * u64::from(inside(at));
                     workload.tokens_inside += u64::from(run.count) * u64::from(inside(at));
@@ -263,6 +263,7 @@ proptest! {
         let line = StepLine { a, b, quantum_fs: quantum_ns * 1_000_000 };
         let run = GapRun {
             workload: 0,
+            pool: 0,
             count,
             first: Span::from_nanos(first),
             steps,

@@ -369,6 +369,7 @@ impl NaiveReplica {
 fn single_gap(table: &Table, id: SlotId, now: Time) -> GapRun {
     GapRun {
         workload: table[id].workload,
+        pool: table[id].pool,
         count: 1,
         first: now - table[id].last_token,
         steps: 1,

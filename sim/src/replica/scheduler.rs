@@ -256,6 +256,7 @@ impl Replica {
         let first_end = if run.steps == 1 { run.end } else { run.start + run.line.step(0) };
         let whole = GapRun {
             workload,
+            pool: self.site.pool,
             count,
             first: first_end - tokens_at,
             steps: run.steps,
@@ -390,12 +391,13 @@ pub(super) fn first_or_next_token(table: &mut Table, id: SlotId, now: Time, obse
     }
     if slot.first_token == NEVER {
         slot.first_token = now;
-        observer.first_token(now, slot.workload, now - slot.arrived);
+        observer.first_token(now, slot.workload, slot.pool, now - slot.arrived);
         return;
     }
     let gap = now - slot.last_token;
     observer.gaps(&GapRun {
         workload: slot.workload,
+        pool: slot.pool,
         count: 1,
         first: gap,
         steps: 1,

@@ -96,7 +96,7 @@ struct Gaps {
 }
 
 impl Observer for Gaps {
-    fn first_token(&mut self, now: Time, workload: u16, ttft: Span) {
+    fn first_token(&mut self, now: Time, workload: u16, _pool: u16, ttft: Span) {
         self.first_tokens.push((now, workload, ttft));
     }
     fn gaps(&mut self, run: &GapRun) {

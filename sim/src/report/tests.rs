@@ -3,7 +3,7 @@
 use super::plot::{About, Look};
 use super::*;
 use crate::observe::synthetic::scenario;
-use crate::results::tests::{Scratch, limited_set, result_set};
+use crate::results::tests::{Scratch, fleet_set, limited_set, result_set};
 use crate::results::{Summary, encode_summary};
 use crate::scenario::Metric;
 
@@ -82,6 +82,43 @@ fn limits_control_plane_and_expectations_have_their_sections() {
     for needle in ["<h2>Limits", "<h2>Control plane", "<h2>Expectations", "Limits:"] {
         assert!(!page.contains(needle), "{needle}");
     }
+}
+
+#[test]
+fn a_fleet_and_clients_that_try_again_have_figures_and_tables() {
+    let set = fleet_set();
+    let names: Vec<String> = figures(&set, None).into_iter().map(|plot| plot.name).collect();
+    for name in ["h100-replicas", "agents-attempts"] {
+        assert!(names.iter().any(|found| found == name), "{name} in {names:?}");
+    }
+    for name in ["l40s-replicas", "chat-attempts"] {
+        assert!(!names.iter().any(|found| found == name), "{name} in {names:?}");
+    }
+    let (_scratch, written) = rendered(&set, Options::default(), "fleet-report");
+    let page = text_of(&written, "report.html");
+    assert_balanced(&page);
+    for needle in ["Clients, fleet and costs", "costs in USD", "tier standard", "pays the highest"] {
+        assert!(page.contains(needle), "{needle}");
+    }
+    let figure = text_of(&written, "h100-replicas.svg");
+    assert!(figure.contains("scenario synthetic, seed 7, 3 replications") && figure.contains("wanted"));
+    assert!(written.iter().any(|path| path.to_string_lossy().ends_with("agents-attempts.png")));
+    let plain = result_set(&scenario(), 300, 1);
+    let (_scratch, written) = rendered(&plain, Options::default(), "no-fleet-report");
+    assert!(!text_of(&written, "report.html").contains("Clients, fleet and costs"));
+}
+
+#[test]
+fn replicas_are_drawn_as_steps_that_change_at_the_ends_of_bins() {
+    let mut set = fleet_set();
+    set.timeline.retain(|row| row.pool == "h100");
+    set.timeline.truncate(3);
+    for (row, ready) in set.timeline.iter_mut().zip([2.0, 2.0, 5.0]) {
+        row.replicas_ready = Some(ready);
+    }
+    let plot = figures(&set, None).into_iter().find(|plot| plot.name == "h100-replicas").unwrap();
+    let ready = plot.series.iter().find(|series| series.label == "ready").unwrap();
+    assert_eq!(ready.points, [(0.0, 2.0), (10.0, 2.0), (20.0, 2.0), (30.0, 2.0), (30.0, 5.0)]);
 }
 
 #[test]

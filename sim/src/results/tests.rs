@@ -6,7 +6,7 @@ use crate::observe::Observer as _;
 use crate::observe::recorder::Recorder;
 use crate::observe::recording::{Reading, Recording};
 use crate::observe::request_log::RequestLog;
-use crate::observe::synthetic::{Fact, limited, run, scenario, tell};
+use crate::observe::synthetic::{Fact, fleet, limited, run, scenario, tell};
 use crate::request::{Outcome, QUEUE_FULL, Refusal};
 use crate::scenario::policy::reason_of;
 use crate::scenario::{Metric, Scenario};
@@ -308,7 +308,7 @@ fn broken_result_files_are_named_and_never_panic() {
         (&ttft, log[..log.len() - 40].to_owned(), "not a histogram log"),
         (&ttft, "0.0,1.0,2.0,!!!!\n".to_owned(), "is not base64"),
         (&layout.timeline(), "pool,start_s\na,b\n".to_owned(), "timeline.csv"),
-        (&layout.summary(), summary.replacen("\"schema\": 1", "\"schema\": 99", 1), "schema `99` is not 1"),
+        (&layout.summary(), summary.replacen("\"schema\": 2", "\"schema\": 99", 1), "schema `99` is not 2"),
         (&layout.summary(), summary[..summary.len() / 2].to_owned(), "not a summary"),
         (&layout.summary(), "\u{0}\u{1}".to_owned(), "not a summary"),
     ] {
@@ -452,4 +452,96 @@ fn the_summary_file_holds_exact_sums_and_no_clock() {
     for word in ["date", "time\"", "clock", "host", "wall"] {
         assert!(!text.contains(word), "`{word}` in {text}");
     }
+}
+
+/// The result set of three synthetic runs with a fleet, with the changes of the first.
+pub(crate) fn fleet_set() -> ResultSet {
+    let scenario = fleet();
+    let (facts, _) = run(&scenario, 1_500, 0, 1_000);
+    let mut recorder = Recorder::new(&scenario).with_fleet_log();
+    tell(&facts, &mut recorder);
+    result_set(&scenario, 1_500, 3).with_fleet(&scenario, &recorder.take_fleet_log())
+}
+
+#[test]
+fn fleets_clients_and_costs_read_back_as_they_were_written() {
+    let scratch = Scratch::new("fleet");
+    let layout = Layout::new(&scratch.0);
+    let set = fleet_set();
+    set.write(&layout, false).unwrap();
+    let back = ResultSet::read(&scratch.0).unwrap();
+    assert_eq!((&back.summary, &back.timeline), (&set.summary, &set.timeline));
+    assert_eq!(back.clients, set.clients);
+    assert!(!set.clients.is_empty() && set.clients.iter().all(|row| row.workload == "agents"));
+    let text = std::fs::read_to_string(layout.fleet()).unwrap();
+    assert!(
+        text.starts_with("time_s,pool,cause,ready,starting,draining,down,wanted,replica,slow,lost,moved\n")
+    );
+    assert_eq!(text.lines().count(), 1 + set.fleet.len());
+    assert!(text.contains("0.0,h100,start,5,0,0,0,5,,,,\n"), "{text}");
+    assert!(text.contains(",h100,replica-failed,,,,,,0,,2,3\n"), "{text}");
+    // A later run without a fleet leaves none of it behind.
+    result_set(&scenario(), 100, 1).write(&layout, false).unwrap();
+    assert!(!layout.fleet().exists() && !layout.clients().exists());
+}
+
+#[test]
+fn the_summary_says_what_became_of_replicas_attempts_and_money() {
+    let summary = fleet_set().summary;
+    let [h100, l40s] = &summary.pools[..] else { panic!("{:?}", summary.pools) };
+    let (scaled, fixed) = (h100.fleet.as_ref().unwrap(), l40s.fleet.as_ref().unwrap());
+    assert!(scaled.replicas_least < scaled.replicas_most && scaled.starts > 0 && scaled.failures > 0);
+    assert_eq!((scaled.lost, scaled.moved), (2 * scaled.failures, 3 * scaled.failures));
+    assert_eq!((fixed.replicas_least, fixed.replicas_most, fixed.starts), (Some(4), Some(4), 0));
+    assert!(h100.figure("replicas").is_some() && l40s.figure("replicas").is_none());
+    let agents = &summary.workloads[1];
+    assert_eq!(agents.other_pools, ["h100"]);
+    let attempts = agents.attempts.as_ref().unwrap();
+    assert_eq!(attempts.outcomes.values().sum::<u64>(), attempts.offered);
+    assert_eq!(attempts.amplification, Some(attempts.attempts as f64 / agents.offered as f64));
+    assert!(summary.workloads[0].attempts.is_none());
+    let costs = summary.costs.as_ref().unwrap();
+    assert_eq!(costs.currency, "USD");
+    let pools = scaled.cost.unwrap() + fixed.cost.unwrap();
+    assert!((costs.total / pools - 1.0).abs() < 1e-9, "{} {pools}", costs.total);
+    assert!(summary.caveats.iter().any(|caveat| caveat.contains("pays the highest")));
+    // Rates are of one replication, sums of all.
+    let hours = h100.figure("gpu hours").unwrap().estimate.unwrap().value;
+    assert!((hours * 3.0 - scaled.gpu_ns as f64 / 3.6e12).abs() < 1e-9);
+}
+
+#[test]
+fn a_run_without_a_fleet_says_nothing_about_one() {
+    let summary = result_set(&scenario(), 100, 1).summary;
+    let text = String::from_utf8(encode_summary(&summary)).unwrap();
+    for key in ["fleet", "costs", "attempts", "other_pools", "amplification", "cost", "replicas_least"] {
+        assert!(!text.contains(&format!("\"{key}\"")), "{key}");
+    }
+    for table in [summary.fleet_table(), summary.cost_table(), summary.client_table()] {
+        assert!(table.rows.is_empty(), "{table:?}");
+    }
+}
+
+#[test]
+fn the_tables_of_a_fleet_have_a_line_for_each_pool_tier_and_client() {
+    let summary = fleet_set().summary;
+    let tables = [summary.fleet_table(), summary.cost_table(), summary.client_table()];
+    assert_eq!(tables.each_ref().map(|table| table.rows.len()), [2, 4, 1]);
+    for table in &tables {
+        assert!(table.rows.iter().all(|row| row.len() == table.head.len()));
+    }
+    assert!(tables[0].title.contains("costs in USD"), "{}", tables[0].title);
+    assert_eq!(tables[1].rows[0][0], "tier standard");
+    assert_eq!(tables[2].rows[0][0], "agents");
+}
+
+#[test]
+fn the_utilization_of_a_bin_is_of_the_replicas_that_served_in_it() {
+    let scenario = fleet();
+    let recording = recordings(&scenario, 300, 1).remove(0);
+    let rows = timeline_rows(&recording);
+    let row = rows.iter().filter(|row| row.pool == "h100").nth(20).unwrap();
+    let (bin, scale) = (recording.pools[0].timeline.bins()[20], recording.pools[0].scale.bins[20]);
+    assert!((row.utilization - bin.busy_ns as f64 / scale.serving_ns as f64).abs() < 1e-8);
+    assert_eq!(row.replicas_ready, Some(scale.ready as f64));
 }

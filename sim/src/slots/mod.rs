@@ -96,7 +96,7 @@ impl SlotsReplica {
         slot.place = Place::Ghost;
         slot.generated = slot.output;
         (slot.first_token, slot.last_token) = (now, now);
-        observer.first_token(now, slot.workload, now - slot.arrived);
+        observer.first_token(now, slot.workload, slot.pool, now - slot.arrived);
     }
 
     /// Takes a request away whose client has gone; a server that worked for it is free at once.

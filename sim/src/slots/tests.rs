@@ -15,7 +15,7 @@ impl Observer for Told {
     fn worked(&mut self, run: &StepRun) {
         self.server_ns += u64::from(run.busy) * (run.end - run.start).as_nanos();
     }
-    fn first_token(&mut self, _now: Time, _workload: u16, _ttft: Span) {
+    fn first_token(&mut self, _now: Time, _workload: u16, _pool: u16, _ttft: Span) {
         self.tokens += 1;
     }
 }

@@ -33,8 +33,8 @@ struct Story {
 }
 
 impl Observer for Story {
-    fn first_token(&mut self, now: Time, workload: u16, ttft: Span) {
-        self.all.first_token(now, workload, ttft);
+    fn first_token(&mut self, now: Time, workload: u16, pool: u16, ttft: Span) {
+        self.all.first_token(now, workload, pool, ttft);
     }
     fn gaps(&mut self, run: &tidegate_sim::observe::GapRun) {
         self.all.gaps(run);

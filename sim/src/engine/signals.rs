@@ -5,7 +5,7 @@
 
 use crate::fleet::autoscaler::Reading;
 use crate::observe::Observer;
-use crate::request::WorkloadId;
+use crate::request::{PoolId, WorkloadId};
 use crate::scenario::Scenario;
 use crate::scenario::fleet::Aim;
 use crate::time::{Span, Time};
@@ -41,7 +41,7 @@ pub(super) struct FirstTokens {
 
 impl Observer for FirstTokens {
     #[inline]
-    fn first_token(&mut self, _now: Time, _workload: WorkloadId, ttft: Span) {
+    fn first_token(&mut self, _now: Time, _workload: WorkloadId, _pool: PoolId, ttft: Span) {
         self.sum += u128::from(ttft.as_nanos());
         self.count += 1;
     }
@@ -191,8 +191,8 @@ mod tests {
         let mut signals = signals(Aim::Ttft(Span::from_secs(1)));
         assert_eq!(signals.look(at(1_000), 0, 1, 5).measured, None);
         let counted = signals.first_tokens(0).unwrap();
-        counted.first_token(at(1_500), 0, Span::from_millis(100));
-        counted.first_token(at(1_500), 0, Span::from_millis(300));
+        counted.first_token(at(1_500), 0, 0, Span::from_millis(100));
+        counted.first_token(at(1_500), 0, 0, Span::from_millis(300));
         assert_eq!(signals.look(at(2_000), 0, 1, 5).measured, Some(200_000_000));
     }
 }

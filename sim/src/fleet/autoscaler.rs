@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_schedule_sets_the_fewest_at_once_and_wraps_around() {
-        let hours = |hours| Span::from_secs(3_600 * hours);
+        let hours = |hours: u64| Span::from_secs(3_600 * hours);
         let schedule = vec![(hours(8), 6), (hours(20), 2)];
         let rule = Scaling { schedule, ..rule(None) };
         let mut scaler = Autoscaler::new(&rule, 20);

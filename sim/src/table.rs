@@ -78,6 +78,8 @@ pub struct Slot {
     pub output: u32,
     /// Tokens to produce in all.
     pub whole: u32,
+    /// Tokens that it would produce if no model's context ended it.
+    pub drawn: u32,
     /// Tokens produced; for a decoding slot of the fast engine, when it joined.
     pub generated: u32,
     /// Tokens the running (or next) prefill must process: the prompt, and what a preemption threw away.
@@ -100,6 +102,8 @@ pub struct Slot {
     pub ready: Time,
     /// When it left the gateway's queue.
     pub dispatched: Time,
+    /// When its wait in the queue it is in is too long; [`NEVER`] when it may wait for ever.
+    pub expires: Time,
     /// When its first step began.
     pub scheduled: Time,
     /// When its first token was out.
@@ -174,6 +178,7 @@ impl Table {
             prompt: head.prompt_tokens,
             output: 1,
             whole: 1,
+            drawn: 1,
             generated: 0,
             target: head.prompt_tokens,
             computed: 0,
@@ -185,6 +190,7 @@ impl Table {
             arrived: now,
             ready: now,
             dispatched: NEVER,
+            expires: NEVER,
             scheduled: NEVER,
             first_token: NEVER,
             last_token: NEVER,

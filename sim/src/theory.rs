@@ -357,13 +357,16 @@ mod tests {
     }
 
     #[test]
-    fn the_supermarket_has_mitzenmachers_printed_times() {
-        // Mitzenmacher's table of predictions for two choices: mean time in the system in units of the service, which
-        // is the number over rho (Little).
-        for (rho, time) in
-            [(0.5, 1.2657), (0.7, 1.6145), (0.8, 1.9475), (0.9, 2.6141), (0.95, 3.3830), (0.99, 5.4320)]
-        {
-            close(supermarket_mean_number(rho, 2).map(|number| number / rho), time, 5e-5);
+    fn the_supermarkets_tails_solve_their_fixed_point() {
+        // In equilibrium as many lines grow beyond `i` as shrink from `i + 1`: rho (s_i^d - s_(i+1)^d) = s_(i+1) - s_(i+2),
+        // solved by s_0 = 1 and s_(i+1) = rho s_i^d.
+        for rho in [0.5, 0.8, 0.9, 0.99] {
+            for choices in [2, 3, 5] {
+                let tails =
+                    std::iter::successors(Some(rho), |&tail: &f64| Some(rho * tail.powi(choices as i32)));
+                let mean = tails.take_while(|&tail| tail > 1e-18).sum();
+                close(supermarket_mean_number(rho, choices), mean, 1e-12);
+            }
         }
         close(supermarket_mean_number(0.9, 1), mm1_mean_number(0.9).unwrap(), 1e-12);
         assert!(supermarket_mean_number(0.9, 3).unwrap() < supermarket_mean_number(0.9, 2).unwrap());

@@ -75,18 +75,20 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.totals.offered += 1;
         let first = self.admission.class(self.admission.current(head.workload, 0)).pool;
         let id = self.table.insert(&head, chain, self.now, first);
-        self.table[id].whole = draw.output_tokens.max(1);
+        let slot = &mut self.table[id];
+        slot.drawn = draw.output_tokens.max(1);
+        slot.whole = slot.drawn;
         if request != NONE {
             self.note_attempt(id, request);
         }
-        if let Err(refusal) = self.find_pool(id, &head, draw.overhead.is_zero()) {
+        if let Err(refusal) = self.find_pool(id, &head, draw.overhead.is_zero(), observer) {
             self.conclude(id, Outcome::Refused, Some(refusal), observer);
             return self.table.release(id);
         }
         observer.admitted(self.now, &head);
         let slot = &mut self.table[id];
         let pool = &self.scenario.pools[usize::from(slot.home)];
-        slot.whole = gateway::clip_output(&head, draw.output_tokens, pool);
+        slot.whole = gateway::clip_output(&head, slot.drawn, pool);
         slot.output = slot.whole;
         slot.service = draw.service;
         let number = slot.class;
@@ -117,10 +119,18 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
 
     /// Finds a pool that takes the request, and has it counted by the limits on the way there.
     #[inline]
-    fn find_pool(&mut self, id: SlotId, head: &RequestHead, at_once: bool) -> Result<(), Refusal> {
+    fn find_pool(
+        &mut self,
+        id: SlotId,
+        head: &RequestHead,
+        at_once: bool,
+        observer: &mut impl Observer,
+    ) -> Result<(), Refusal> {
         match self.choices.next_when(head.workload) {
             None => self.let_in(id, self.admission.current(head.workload, 0), head, at_once),
-            Some(next) => self.choose(head, next, |hub, number| hub.let_in(id, number, head, at_once)),
+            Some(next) => {
+                self.choose(head, next, observer, |hub, number| hub.let_in(id, number, head, at_once))
+            }
         }
     }
 
@@ -129,6 +139,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         &mut self,
         head: &RequestHead,
         next: Next,
+        observer: &mut impl Observer,
         mut attempt: impl FnMut(&mut Self, u16) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let (mut trying, mut choices) = (std::mem::take(&mut self.trying), std::mem::take(&mut self.choices));
@@ -141,7 +152,13 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let tries = rounds.iter().flat_map(|round| trying.iter().map(move |candidate| (round, *candidate)));
         for (busy, candidate) in tries {
             let facts = self.facts(head.workload, candidate);
-            if !facts.is_up || busy.is_some_and(|busy| busy != facts.is_busy) {
+            if !facts.is_up {
+                continue;
+            }
+            if busy.is_some_and(|busy| busy != facts.is_busy) {
+                // A pool at zero is passed over, and woken for those who come later.
+                let home = self.admission.class(self.admission.current(head.workload, candidate)).pool;
+                self.activate(self.entry(home), observer);
                 continue;
             }
             verdict = attempt(self, self.admission.current(head.workload, candidate));
@@ -241,31 +258,46 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             self.conclude(id, Outcome::Refused, Some(refusal), observer);
             return self.table.release(id);
         }
-        if let Some(wait) = self.pools[pool_index].queue.rule().wait
-            && !carried
-        {
+        let wait = self.pools[pool_index].queue.rule().wait.filter(|_| !carried);
+        self.table[id].expires = wait.map_or(NEVER, |wait| self.now.saturating_add(wait));
+        if let Some(wait) = wait {
             let head = *self.table.head(id);
             self.set_timer(id, &head, WAIT, wait);
         }
         self.activate(pool_index, observer);
-        self.reroute(pool_index, observer);
+        if let Some(next) = self.choices.next_when(self.table[id].workload)
+            && !carried
+            && !self.is_up(pool_index)
+        {
+            let priority = self.priority(id);
+            self.pools[pool_index].queue.remove(&mut self.table, id, priority);
+            self.try_elsewhere(id, next, observer);
+        }
+    }
+
+    /// Whether a pool has a replica that the router believes in, or can get one.
+    fn is_up(&self, pool: usize) -> bool {
+        self.elastic.is_up(pool, self.pools[pool].view.ready())
     }
 
     /// Requests that wait for a pool without a replica to believe in go to another one that their workload may choose.
     /// Every attempt counts for the limits of the model it is an attempt on, the request itself counts once.
     ///
-    /// O(waiting), and nothing while the pool has a replica or gets one.
+    /// O(waiting); to be called when the pool is down, not for each request that comes while it is.
     pub(super) fn reroute(&mut self, pool: usize, observer: &mut impl Observer) {
-        if !self.elastic.is_on() || self.elastic.is_up(pool, self.pools[pool].view.ready()) {
+        if self.choices.is_empty() || self.is_up(pool) {
             return;
         }
-        let waiting = self.pools[pool].queue.len();
         let mut staying = Vec::new();
-        for _ in 0..waiting {
+        for _ in 0..self.pools[pool].queue.len() {
             let Some(id) = self.pools[pool].queue.pop(&mut self.table) else { break };
             let slot = &self.table[id];
             match self.choices.next_when(slot.workload) {
-                Some(next) if slot.scheduled == NEVER => self.try_elsewhere(id, pool, next, observer),
+                Some(next) if slot.scheduled == NEVER => {
+                    // Taken out of the queue, it was charged there for what it will not get.
+                    self.pools[pool].queue.settle(self.table.head(id), 0);
+                    self.try_elsewhere(id, next, observer);
+                }
                 _ => staying.push(id),
             }
         }
@@ -275,17 +307,15 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         }
     }
 
-    /// A request that `pool` has let down is offered to its other candidates.
-    fn try_elsewhere(&mut self, id: SlotId, pool: usize, next: Next, observer: &mut impl Observer) {
+    /// A request that its pool has let down, and that is in no queue any more, is offered to its other candidates.
+    fn try_elsewhere(&mut self, id: SlotId, next: Next, observer: &mut impl Observer) {
         let head = *self.table.head(id);
-        // Taken out of the queue, it was charged there for what it will not get.
-        self.pools[pool].queue.settle(&head, 0);
         self.leave_pool(id, false);
         let number = self.table[id].class;
         if std::mem::take(&mut self.table[id].holds) {
             self.admission.over(self.now, id, number, &head, 0, &mut self.meters);
         }
-        let found = self.choose(&head, next, |hub, number| hub.let_in_again(id, number, &head));
+        let found = self.choose(&head, next, observer, |hub, number| hub.let_in_again(id, number, &head));
         if let Err(refusal) = found {
             self.conclude(id, Outcome::Refused, Some(refusal), observer);
             return self.table.release(id);
@@ -293,7 +323,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let slot = &mut self.table[id];
         slot.holds = self.admission.class(slot.class).holds();
         let most = &self.scenario.pools[usize::from(slot.home)];
-        slot.whole = gateway::clip_output(&head, slot.whole, most);
+        slot.whole = gateway::clip_output(&head, slot.drawn, most);
         slot.output = slot.whole;
         self.admit(id, observer);
     }
@@ -322,6 +352,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let slot = &mut self.table[id];
         slot.entered = true;
         slot.place = Place::Gateway;
+        slot.expires = NEVER;
         let priority = self.priority(id);
         self.pools[pool].queue.push_front(&mut self.table, id, priority);
     }

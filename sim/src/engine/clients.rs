@@ -248,8 +248,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let announced = done.refusal.as_ref().and_then(|refusal| policy.announced(refusal));
         let source = source_of(&workload.name);
         let pause = client::pause(retry, state.tries, announced, self.seed, source, state.head.index);
-        let told = self.now + (workload.network - workload.network / 2);
-        let at = told.saturating_add(pause);
+        let at = self.heard(done).saturating_add(pause);
         let in_time = client::is_in_time(retry, state.sent, at);
         // The budget last: what is not sent takes nothing out.
         let sent = in_time && self.clients.budgets[index].as_mut().is_none_or(RetryBudget::take);
@@ -269,6 +268,13 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let state = &mut self.clients.requests[request as usize];
         state.decided = Some((done, outcome, self.now));
         let (workload, index) = (u32::from(done.head.workload), done.head.index as u32);
+        if self.scenario.workloads[usize::from(done.head.workload)].client.deaf {
+            // The gateway does not learn that nobody waits for the others any more.
+            state.orphans += state.open.len() as u32;
+            for other in state.open.drain(..) {
+                self.table[other].orphan = true;
+            }
+        }
         // Not at once: a step of this very instant may end on their replicas, and steps end first.
         for &other in &state.open {
             let epoch = self.table[other].generation;

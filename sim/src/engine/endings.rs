@@ -9,21 +9,25 @@ use crate::observe::Observer;
 use crate::replica::{Delivered, Stepper};
 use crate::request::{Finished, Outcome, Refusal};
 use crate::table::{NEVER, NONE, Place, SlotId};
+use crate::time::Time;
 
 impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     pub(super) fn expire(&mut self, event: &Event, observer: &mut impl Observer) {
         let id = event.target;
         let slot = &self.table[id];
-        if slot.generation != event.epoch || slot.place == Place::Ghost || slot.orphan {
+        if slot.generation != event.epoch || slot.place == Place::Ghost {
             return;
         }
         if event.entity() % 2 == WAIT {
-            // Who comes back from a replica that failed has been served: the wait of the queue is not for it.
-            if slot.place == Place::Gateway && slot.dispatched == NEVER {
+            // Who came back from a replica that failed, or went to another queue, is not measured by this timer.
+            if slot.place == Place::Gateway && slot.expires == self.now {
                 self.leave_queue(id);
                 self.conclude(id, Outcome::Expired, None, observer);
                 self.table.release(id);
             }
+            return;
+        }
+        if slot.orphan {
             return;
         }
         if self.scenario.workloads[usize::from(slot.workload)].client.deaf {
@@ -119,7 +123,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     }
 
     /// Notes in the slot of a request on a replica what its client has received by now; returns what was there.
-    pub(super) fn settle_delivered(&mut self, station: usize, id: SlotId) -> (u32, crate::time::Time) {
+    pub(super) fn settle_delivered(&mut self, station: usize, id: SlotId) -> (u32, Time) {
         let delivered = match &self.stations[station].worker {
             Worker::Llm(worker) => worker.delivered(&self.table, id),
             Worker::Slots(_) => Delivered { tokens: 0, last: NEVER },
@@ -168,10 +172,19 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         }
     }
 
+    /// When the client of an attempt that ends now knows it, client time: half a round trip later, but at once when it
+    /// gave up by itself (its patience is over at the gateway half a round trip after that).
+    pub(super) fn heard(&self, done: &Finished) -> Time {
+        let network = self.scenario.workloads[usize::from(done.head.workload)].network;
+        match done.outcome {
+            Outcome::TimedOut => self.now - network / 2,
+            _ => self.now + (network - network / 2),
+        }
+    }
+
     /// The client of a request that is over sends its next one, when it has one.
     pub(super) fn go_on(&mut self, done: &Finished) {
-        let network = self.scenario.workloads[usize::from(done.head.workload)].network;
-        let answered = self.now + (network - network / 2);
+        let answered = self.heard(done);
         let workload = usize::from(done.head.workload);
         if let Some(arrival) = self.feeds[workload].follow(&done.head, done.generated, answered) {
             self.come(Coming { arrival, request: NONE });

@@ -205,8 +205,12 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             observer.failed(self.now, &fact);
             self.changed(pool, ScaleCause::Failure, observer);
         }
-        self.poll(pool, observer);
-        self.reroute(pool, observer);
+        // What came back may be served by others, there or where prompts are processed.
+        for pool in std::iter::once(pool).chain(self.pools[pool].prefill) {
+            self.poll_later(pool, station);
+            self.activate(pool, observer);
+            self.reroute(pool, observer);
+        }
     }
 
     /// Takes everything off a replica that has failed; how many requests are lost, and how many go elsewhere.
@@ -240,7 +244,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
                 OnFailure::Retry => slot.first_token == NEVER,
                 OnFailure::Resume => true,
             };
-            if moves && !slot.orphan {
+            if moves {
                 moved.push(id);
             } else {
                 self.conclude(id, Outcome::Lost, None, observer);
@@ -289,7 +293,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let up = self.elastic.state(station) == State::Ready;
         self.pools[pool].view.set_up(replica, up);
         if up {
-            self.poll(pool, observer);
+            self.poll_later(pool, station);
         } else {
             self.reroute(pool, observer);
         }
@@ -299,8 +303,11 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     fn slow_down(&mut self, fault: usize, over: bool, observer: &mut impl Observer) {
         let target = self.scenario.fleet.faults[fault].target;
         self.elastic.replicas.slow(fault, over);
-        for station in self.struck(target) {
+        // All of them: who is struck may have changed since the slow-down began.
+        for station in 0..self.stations.len() {
             self.set_pace(station, observer);
+        }
+        for station in self.struck(target) {
             let (pool, replica) = (self.stations[station].pool as PoolId, self.stations[station].replica);
             let slow = self.elastic.replicas.slowness(station, &self.scenario.fleet);
             observer.failed(self.now, &FaultFact { pool, replica, over, slow, lost: 0, moved: 0 });

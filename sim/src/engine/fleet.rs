@@ -15,7 +15,6 @@ use crate::request::{PoolId, ReplicaId};
 use crate::rng::{Purpose, Rng, source_of, stream};
 use crate::scenario::fleet::Aim;
 use crate::scenario::{Engine, Scenario};
-use crate::table::NEVER;
 use crate::time::{Span, Time};
 
 /// Who looks, in a [`Class::Look`] event; its entity is `2 * pool + who`.
@@ -38,7 +37,7 @@ pub(super) struct Elastic {
     /// By replica: whether it has failed, so that the router has to notice that it is back.
     pub(super) failed: Vec<bool>,
     /// By replica: since when it has been idle; [`NEVER`] while it is not.
-    idle_since: Vec<Time>,
+    pub(super) idle_since: Vec<Time>,
 }
 
 impl Elastic {
@@ -64,7 +63,8 @@ impl Elastic {
             (0..pool.replicas).map(move |replica| stream(seed, Purpose::Failure, source, replica.into()))
         });
         let scaler = |pool: &crate::scenario::Pool| {
-            pool.fleet.scaling.as_ref().map(|rule| Autoscaler::new(rule, pool.replicas))
+            let rule = pool.fleet.scaling.as_ref();
+            rule.map(|rule| Autoscaler::new(rule, pool.replicas, pool.fleet.initial))
         };
         let replicas = Replicas::new(scenario);
         let stations: usize = pools.iter().map(|pool| usize::from(pool.replicas)).sum();
@@ -99,8 +99,10 @@ impl Elastic {
 
     /// Whether a pool has a replica that the router believes in, or can get one when a request comes.
     pub(super) fn is_up(&self, pool: usize, believed: u16) -> bool {
-        let count = self.replicas.count(pool);
-        believed > 0 || count.starting > 0 || (self.scalers[pool].is_some() && count.down == 0)
+        !self.on
+            || believed > 0
+            || self.replicas.count(pool).starting > 0
+            || (self.scalers[pool].is_some() && self.replicas.has_place(pool))
     }
 
     /// Replicas of a pool that work on requests.
@@ -114,7 +116,9 @@ impl Elastic {
         let reaction = scenario.pools.iter().filter_map(|pool| {
             let rule = pool.fleet.scaling.as_ref()?;
             let cycle = if rule.schedule.is_empty() { Span::ZERO } else { rule.period };
-            Some(rule.interval * 2 + rule.up_window + cycle)
+            // As many looks as it takes to stop all replicas of a pool one by one, whose GPUs somebody waits for.
+            let looks = rule.interval * (2 + u64::from(pool.replicas));
+            Some(looks + rule.up_window + rule.down_window + cycle)
         });
         reaction.fold(Span::ZERO, Span::max)
     }
@@ -216,51 +220,77 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             self.tell_scaled(pool, ScaleCause::Decision, observer);
         }
         self.reconcile(pool, observer);
+        if self.pools[pool].requests > 0 {
+            self.activate(pool, observer);
+        }
     }
 
-    /// A request waits in a pool that has been scaled to zero: one replica, now.
+    /// A request waits in a pool that has been scaled to zero (or whose replicas are all down): one replica, now. Does
+    /// nothing when there is one, or no place for any.
     pub(super) fn activate(&mut self, pool: usize, observer: &mut impl Observer) {
-        let count = self.elastic.replicas.count(pool);
-        if self.elastic.scalers[pool].is_none() || count.ready + count.starting > 0 {
+        let replicas = &mut self.elastic.replicas;
+        if self.elastic.scalers[pool].is_none() || replicas.alive(pool) > 0 || !replicas.has_place(pool) {
             return;
         }
-        let wanted = self.elastic.replicas.wanted(pool).max(count.down + 1);
-        self.elastic.replicas.want(pool, wanted.min(self.scenario.pools[pool].replicas));
+        replicas.want(pool, replicas.wanted(pool).max(1));
         self.reconcile(pool, observer);
-        if self.elastic.replicas.count(pool).starting == 0 && self.yield_to(pool, observer) {
+        if self.elastic.replicas.alive(pool) == 0 && self.yield_to(pool, observer) {
             self.reconcile(pool, observer);
         }
-        self.tell_scaled(pool, ScaleCause::Activation, observer);
+        if self.elastic.replicas.alive(pool) > 0 {
+            self.tell_scaled(pool, ScaleCause::Activation, observer);
+        }
     }
 
-    /// Another pool that has an idle replica more than it must gives its GPUs to a pool that has none: the one that has
-    /// been idle longest. Returns whether there was one. O(replicas); only when a request comes to a pool at zero that
-    /// finds no free GPUs.
+    /// Whoever waits at zero for GPUs may get those of a replica that has just fallen idle.
+    fn serve_starved(&mut self, observer: &mut impl Observer) {
+        for pool in 0..self.pools.len() {
+            if self.pools[pool].requests > 0 && self.elastic.replicas.alive(pool) == 0 {
+                self.activate(pool, observer);
+            }
+        }
+    }
+
+    /// Idle replicas of other pools that have more than they must give their GPUs to a pool that has none: those of one
+    /// machine, the longest idle first, and only when they are enough. Returns whether they did. O(replicas squared) in the
+    /// worst case; only for a pool at zero that finds no free GPUs.
     fn yield_to(&mut self, pool: usize, observer: &mut impl Observer) -> bool {
         let here = &self.scenario.pools[pool].fleet.nodes;
+        let needed = self.elastic.replicas.gpus(pool);
         let can_yield = |&station: &usize| {
-            let other = self.stations[station].pool;
-            let fleet = &self.scenario.pools[other].fleet;
-            let spare = fleet
-                .scaling
-                .as_ref()
-                .is_some_and(|rule| self.elastic.replicas.count(other).ready > rule.least(self.now));
-            let idle = self.stations[station].load() == (0, 0);
-            other != pool
-                && spare
-                && idle
+            self.stations[station].pool != pool
                 && self.elastic.state(station) == State::Ready
-                && fleet.nodes.iter().any(|nodes| here.contains(nodes))
+                && self.stations[station].load() == (0, 0)
+                && self.elastic.replicas.spot(station).is_some_and(|spot| here.contains(&spot.group))
         };
-        let idle = (0..self.stations.len()).filter(can_yield);
-        let Some(station) = idle.min_by_key(|&station| (self.elastic.idle_since[station], station)) else {
-            return false;
+        let mut idle: Vec<usize> = (0..self.stations.len()).filter(can_yield).collect();
+        idle.sort_by_key(|&station| (self.elastic.idle_since[station], station));
+        let spare = |other: usize, taken: &[usize]| {
+            let Some(rule) = &self.scenario.pools[other].fleet.scaling else { return false };
+            let given = taken.iter().filter(|&&station| self.stations[station].pool == other).count();
+            usize::from(self.elastic.replicas.count(other).ready) > usize::from(rule.least(self.now)) + given
         };
-        let other = self.stations[station].pool;
-        let wanted = self.elastic.replicas.wanted(other);
-        self.elastic.replicas.want(other, wanted.saturating_sub(1));
-        self.stop(station);
-        self.changed(other, ScaleCause::Yielded, observer);
+        let enough = idle.iter().find_map(|&first| {
+            let spot = self.elastic.replicas.spot(first)?;
+            let mut free = self.elastic.replicas.free(spot);
+            let mut taken = Vec::new();
+            for &station in idle.iter().filter(|&&other| self.elastic.replicas.spot(other) == Some(spot)) {
+                let other = self.stations[station].pool;
+                if free < needed && spare(other, &taken) {
+                    free += self.elastic.replicas.gpus(other);
+                    taken.push(station);
+                }
+            }
+            (free >= needed).then_some(taken)
+        });
+        let Some(taken) = enough else { return false };
+        for station in taken {
+            let other = self.stations[station].pool;
+            let wanted = self.elastic.replicas.wanted(other);
+            self.elastic.replicas.want(other, wanted.saturating_sub(1));
+            self.stop(station);
+            self.changed(other, ScaleCause::Yielded, observer);
+        }
         true
     }
 
@@ -274,7 +304,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
                     self.pools[pool].view.set_up(self.stations[station].replica, true);
                     self.schedule_replica_failure(station);
                     self.changed(pool, ScaleCause::Decision, observer);
-                    self.poll(pool, observer);
+                    self.poll_later(pool, station);
                 } else if let Some((station, epoch)) = self.elastic.replicas.start(pool) {
                     self.begin_start(station, epoch);
                     self.changed(pool, ScaleCause::Decision, observer);
@@ -325,14 +355,15 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
 
     /// The instant is over for a replica that may have been draining.
     pub(super) fn stop_if_drained(&mut self, station: usize, observer: &mut impl Observer) {
-        let idle = self.stations[station].load() == (0, 0);
-        let since = &mut self.elastic.idle_since[station];
-        *since = if idle { (*since).min(self.now) } else { NEVER };
-        if idle && self.elastic.state(station) == State::Draining {
+        if self.stations[station].load() != (0, 0) {
+            return;
+        }
+        if self.elastic.state(station) == State::Draining {
             self.elastic.replicas.switch_off(station);
             self.changed(self.stations[station].pool, ScaleCause::Drained, observer);
             self.reconcile_all(observer);
         }
+        self.serve_starved(observer);
     }
 
     /// A replica starts: it serves when it is provisioned, loaded and warm.
@@ -369,6 +400,6 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         }
         let replica: ReplicaId = self.stations[station].replica;
         self.pools[pool].view.set_up(replica, true);
-        self.poll(pool, observer);
+        self.poll_later(pool, station);
     }
 }

@@ -24,6 +24,11 @@ use crate::table::{Place, SlotId, Table};
 use crate::time::{Span, Time};
 use std::ops::ControlFlow;
 
+/// A run that drains for this many times its horizon, and for [`LEAST_DRAIN`], is cut: what is left waits for something
+/// far away, and every bin until then would be simulated.
+const DRAIN: u64 = 100;
+const LEAST_DRAIN: Span = Span::from_secs(3_600);
+
 /// Events between two looks of the watcher.
 const WATCH_EVERY: u64 = 1 << 14;
 
@@ -47,6 +52,8 @@ pub struct Simulation<'s, F, S> {
     pub(super) coming_count: usize,
     /// Replicas that begin a step when no event is left at this instant.
     pub(super) to_begin: Vec<u32>,
+    /// Pools whose queues move up then, too.
+    pub(super) to_poll: Vec<usize>,
     pub(super) departures: Departures,
     /// Requests that a step has just begun to work on.
     pub(super) started: Vec<SlotId>,
@@ -100,6 +107,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             coming_free: Vec::new(),
             coming_count: 0,
             to_begin: Vec::new(),
+            to_poll: Vec::new(),
             departures: Departures::default(),
             started: Vec::new(),
             meters,
@@ -256,7 +264,9 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         }
         let horizon = self.scenario.horizon.as_nanos();
         let over = self.now.as_nanos() == horizon && self.scenario.end == End::Cut;
-        if over || (self.now.as_nanos() > horizon && self.is_stuck()) {
+        let drained = self.now.as_nanos()
+            >= horizon.saturating_mul(DRAIN).max(horizon.saturating_add(LEAST_DRAIN.as_nanos()));
+        if over || drained || (self.now.as_nanos() > horizon && self.is_stuck()) {
             return self.cut_short(observer);
         }
         self.schedule_boundary();

@@ -4,7 +4,6 @@ use super::Feed;
 use super::event::{Class, Event};
 use super::simulation::Simulation;
 use super::station::Worker;
-use crate::fleet::State;
 use crate::gateway::admission::Admission;
 use crate::gateway::known_tokens;
 use crate::observe::Observer;
@@ -133,6 +132,9 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         // Most steps end as they began.
         if (waiting, running) != state.told {
             state.told = (waiting, running);
+            if self.elastic.is_on() {
+                self.elastic.idle_since[station] = if waiting + running == 0 { self.now } else { NEVER };
+            }
             self.pools[state.pool].view.update(state.replica, waiting, running);
         }
     }
@@ -144,9 +146,21 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         }
     }
 
+    /// The queue of a pool moves up when no event is left at this instant, so that replicas which become ready together
+    /// share it; `station` is any replica.
+    pub(super) fn poll_later(&mut self, pool: usize, station: usize) {
+        if !self.to_poll.contains(&pool) {
+            self.to_poll.push(pool);
+        }
+        self.begin_later(station);
+    }
+
     /// The instant is over: replicas between steps begin the next one, and those that were to stop and are empty do.
     #[inline]
     pub(super) fn begin_steps(&mut self, observer: &mut impl Observer) {
+        while let Some(pool) = self.to_poll.pop() {
+            self.poll(pool, observer);
+        }
         while let Some(station) = self.to_begin.pop() {
             let state = &mut self.stations[station as usize];
             state.to_begin = false;
@@ -261,7 +275,8 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.table.release(id);
         self.start_services(station, observer);
         self.refresh(station);
-        if self.elastic.state(station) == State::Draining {
+        if self.elastic.is_on() {
+            // It may be idle now, and have been the last of a replica that is to stop.
             self.begin_later(station);
         }
         self.poll(pool, observer);

@@ -30,9 +30,11 @@ pub struct Autoscaler {
 }
 
 impl Autoscaler {
-    /// An autoscaler that has seen nothing, for a pool of at most `most` replicas.
-    pub fn new(rule: &Scaling, most: u16) -> Self {
-        Autoscaler { rule: rule.clone(), most, least: VecDeque::new(), greatest: VecDeque::new() }
+    /// An autoscaler for a pool of at most `most` replicas that starts with `initial`. Its windows begin with that
+    /// number, so that they hold from the start.
+    pub fn new(rule: &Scaling, most: u16, initial: u16) -> Self {
+        let seen = VecDeque::from([(Time::ZERO, initial)]);
+        Autoscaler { rule: rule.clone(), most, least: seen.clone(), greatest: seen }
     }
 
     /// The rule it follows.
@@ -129,8 +131,9 @@ mod tests {
         }
     }
 
+    /// Long after the start, so that no window reaches back to it.
     fn at(seconds: u64) -> Time {
-        Time::ZERO + Span::from_secs(seconds)
+        Time::ZERO + Span::from_secs(86_400 * 7 + seconds)
     }
 
     fn reading(ready: u16, measured: u64) -> Reading {
@@ -139,7 +142,7 @@ mod tests {
 
     #[test]
     fn requests_are_divided_by_the_target_and_rounded_up() {
-        let mut scaler = Autoscaler::new(&rule(Some(Aim::Concurrency(10_000))), 20);
+        let mut scaler = Autoscaler::new(&rule(Some(Aim::Concurrency(10_000))), 20, 1);
         assert_eq!(scaler.decide(at(0), 2, &reading(2, 41_000)), 5);
         assert_eq!(scaler.decide(at(15), 5, &reading(5, 900_000)), 20);
         assert_eq!(scaler.decide(at(30), 20, &reading(20, 0)), 1);
@@ -147,11 +150,11 @@ mod tests {
 
     #[test]
     fn a_measure_within_the_tolerance_changes_nothing_and_one_beyond_does() {
-        let mut scaler = Autoscaler::new(&rule(Some(Aim::Utilization(500))), 20);
+        let mut scaler = Autoscaler::new(&rule(Some(Aim::Utilization(500))), 20, 1);
         assert_eq!(scaler.decide(at(0), 10, &reading(10, 550)), 10);
         assert_eq!(scaler.decide(at(15), 10, &reading(10, 450)), 10);
         assert_eq!(scaler.decide(at(30), 10, &reading(10, 551)), 12);
-        let mut scaler = Autoscaler::new(&rule(Some(Aim::Ttft(Span::from_millis(200)))), 20);
+        let mut scaler = Autoscaler::new(&rule(Some(Aim::Ttft(Span::from_millis(200)))), 20, 1);
         assert_eq!(scaler.decide(at(0), 4, &reading(4, 400_000_000)), 8);
     }
 
@@ -159,7 +162,7 @@ mod tests {
     fn fewer_replicas_only_when_the_whole_window_asked_for_fewer() {
         let down_window = Span::from_secs(60);
         let rule = Scaling { down_window, ..rule(Some(Aim::Concurrency(1_000))) };
-        let mut scaler = Autoscaler::new(&rule, 20);
+        let mut scaler = Autoscaler::new(&rule, 20, 1);
         assert_eq!(scaler.decide(at(0), 8, &reading(8, 8_000)), 8);
         for second in [15, 30, 45] {
             assert_eq!(scaler.decide(at(second), 8, &reading(8, 2_000)), 8, "{second} s");
@@ -171,16 +174,29 @@ mod tests {
     #[test]
     fn more_replicas_only_when_the_whole_window_asked_for_more() {
         let rule = Scaling { up_window: Span::from_secs(30), ..rule(Some(Aim::Queue(1_000))) };
-        let mut scaler = Autoscaler::new(&rule, 20);
+        let mut scaler = Autoscaler::new(&rule, 20, 1);
         assert_eq!(scaler.decide(at(0), 1, &reading(1, 0)), 1);
         assert_eq!(scaler.decide(at(15), 1, &reading(1, 9_000)), 1);
         assert_eq!(scaler.decide(at(30), 1, &reading(1, 6_000)), 6);
     }
 
     #[test]
+    fn windows_begin_with_the_number_at_the_start() {
+        let windows = Span::from_secs(60);
+        let rule =
+            Scaling { up_window: windows, down_window: windows, ..rule(Some(Aim::Concurrency(1_000))) };
+        let at = |seconds| Time::ZERO + Span::from_secs(seconds);
+        let mut scaler = Autoscaler::new(&rule, 20, 3);
+        assert_eq!(scaler.decide(at(15), 3, &reading(3, 1_000)), 3);
+        assert_eq!(scaler.decide(at(30), 3, &reading(3, 9_000)), 3);
+        assert_eq!(scaler.decide(at(60), 3, &reading(3, 9_000)), 3, "the look of 15 s asked for one");
+        assert_eq!(scaler.decide(at(75), 3, &reading(3, 9_000)), 9);
+    }
+
+    #[test]
     fn the_rate_of_change_is_limited() {
         let rule = Scaling { up_most: 3, down_most: 1, ..rule(Some(Aim::Concurrency(1_000))) };
-        let mut scaler = Autoscaler::new(&rule, 20);
+        let mut scaler = Autoscaler::new(&rule, 20, 1);
         assert_eq!(scaler.decide(at(0), 2, &reading(2, 20_000)), 5);
         assert_eq!(scaler.decide(at(15), 5, &reading(5, 1_000)), 4);
     }
@@ -190,18 +206,19 @@ mod tests {
         let hours = |hours: u64| Span::from_secs(3_600 * hours);
         let schedule = vec![(hours(8), 6), (hours(20), 2)];
         let rule = Scaling { schedule, ..rule(None) };
-        let mut scaler = Autoscaler::new(&rule, 20);
+        let mut scaler = Autoscaler::new(&rule, 20, 1);
         let nothing = Reading::default();
-        assert_eq!(scaler.decide(at(3_600 * 7), 1, &nothing), 1, "before the first piece of the first day");
-        assert_eq!(scaler.decide(at(3_600 * 8), 1, &nothing), 6);
-        assert_eq!(scaler.decide(at(3_600 * 21), 6, &nothing), 2);
-        assert_eq!(scaler.decide(at(3_600 * 31), 2, &nothing), 2, "the night of the second day");
-        assert_eq!(scaler.decide(at(3_600 * 32), 2, &nothing), 6);
+        let at = |hour| Time::ZERO + hours(hour);
+        assert_eq!(scaler.decide(at(7), 1, &nothing), 1, "before the first piece of the first day");
+        assert_eq!(scaler.decide(at(8), 1, &nothing), 6);
+        assert_eq!(scaler.decide(at(21), 6, &nothing), 2);
+        assert_eq!(scaler.decide(at(31), 2, &nothing), 2, "the night of the second day");
+        assert_eq!(scaler.decide(at(32), 2, &nothing), 6);
     }
 
     #[test]
     fn nothing_measured_changes_nothing() {
-        let mut scaler = Autoscaler::new(&rule(Some(Aim::Ttft(Span::from_secs(1)))), 20);
+        let mut scaler = Autoscaler::new(&rule(Some(Aim::Ttft(Span::from_secs(1)))), 20, 1);
         assert_eq!(scaler.decide(at(0), 7, &Reading { ready: 7, measured: None }), 7);
     }
 }

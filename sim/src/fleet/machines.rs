@@ -66,9 +66,10 @@ impl Machines {
         machine.down == 0
     }
 
-    /// Whether a machine works.
-    pub fn works(&self, spot: Spot) -> bool {
-        self.groups[spot.group][spot.machine as usize].down == 0
+    /// GPUs of a machine that could be taken now; 0 while it is down.
+    pub fn free(&self, spot: Spot) -> u32 {
+        let machine = &self.groups[spot.group][spot.machine as usize];
+        if machine.down == 0 { machine.free } else { 0 }
     }
 
     /// One GPU is lost: a free one when no replica has any (the caller has stopped the one that had it).

@@ -133,10 +133,31 @@ impl Replicas {
         self.pools[pool].wanted = wanted;
     }
 
-    /// Replicas that serve or will without anybody's doing: ready, starting, or down until they are repaired.
+    /// Replicas that serve or are about to. One that is down is not: whoever wants as many gets another, if there is a
+    /// place for it, until it is repaired.
     pub fn alive(&self, pool: usize) -> u16 {
         let count = self.pools[pool].count;
-        count.ready + count.starting + count.down
+        count.ready + count.starting
+    }
+
+    /// Whether a pool has a place for one more replica that nothing keeps from running. O(replicas of the pool).
+    pub fn has_place(&self, pool: usize) -> bool {
+        self.of(pool).any(|unit| self.units[unit].state == State::Off && self.units[unit].down == 0)
+    }
+
+    /// The machine of a replica.
+    pub fn spot(&self, unit: usize) -> Option<Spot> {
+        self.units[unit].spot
+    }
+
+    /// GPUs that a replica of the pool takes.
+    pub fn gpus(&self, pool: usize) -> u32 {
+        self.pools[pool].gpus
+    }
+
+    /// GPUs of a machine that could be taken now; 0 while it is down.
+    pub fn free(&self, spot: Spot) -> u32 {
+        self.machines.free(spot)
     }
 
     /// The replicas of a pool.

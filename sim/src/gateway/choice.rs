@@ -100,6 +100,12 @@ impl Choices {
         Choices { by_workload, order: Vec::new() }
     }
 
+    /// Whether no workload has a choice.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.by_workload.is_empty()
+    }
+
     /// When the next pool is tried; `None` when the workload has no choice.
     #[inline]
     pub fn next_when(&self, workload: u16) -> Option<Next> {

@@ -472,7 +472,7 @@ impl Decode for Raw {
 }
 inline_schema!(; Raw, Raw, json_schema!({
     "oneOf": [
-        { "type": "number", "minimum": 0, "maximum": 1 },
+        { "type": "number", "minimum": 0 },
         { "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(%|ns|us|µs|ms|s|min|h|d|/ ?(s|min|h|d))$" },
     ],
 }));

@@ -14,10 +14,10 @@ pub const SERVICE: f64 = 0.01;
 #[derive(Clone, Copy)]
 pub struct Station {
     pub replicas: u16,
-    servers: u32,
+    pub servers: u32,
     /// Places in the gateway's queue; `None` leaves waiting to the replica.
-    places: Option<u32>,
-    order: QueueOrder,
+    pub places: Option<u32>,
+    pub order: QueueOrder,
 }
 
 impl Station {

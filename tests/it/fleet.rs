@@ -18,17 +18,17 @@ use tidegate_sim::time::{Span, Time};
 
 /// A scenario with its arrivals written out.
 #[derive(Clone, Debug)]
-struct Case {
-    scenario: Scenario,
-    arrivals: Vec<Vec<Arrival>>,
+pub(crate) struct Case {
+    pub(crate) scenario: Scenario,
+    pub(crate) arrivals: Vec<Vec<Arrival>>,
 }
 
 /// Everything a run tells of fleets and clients, kept.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Story {
-    all: Everything,
-    settled: Vec<Settled>,
-    scaled: Vec<(Time, u16, ScaleChange)>,
+pub(crate) struct Story {
+    pub(crate) all: Everything,
+    pub(crate) settled: Vec<Settled>,
+    pub(crate) scaled: Vec<(Time, u16, ScaleChange)>,
     failed: Vec<(Time, FaultFact)>,
 }
 
@@ -57,7 +57,7 @@ impl Observer for Story {
     }
 }
 
-fn tell(case: &Case, mode: Mode) -> (Totals, Story) {
+pub(crate) fn tell(case: &Case, mode: Mode) -> (Totals, Story) {
     let feeds = case.arrivals.iter().cloned().map(Script::new).collect();
     let mut story = Story::default();
     let scenario = &case.scenario;

@@ -9,6 +9,7 @@ mod determinism;
 mod differential;
 mod experiment;
 mod fleet;
+mod fleet_facts;
 mod fleet_scenarios;
 mod limit_edges;
 mod limit_notes;

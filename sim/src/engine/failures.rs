@@ -148,6 +148,16 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         for &(station, before) in &lost {
             self.replica_is_gone(station, before, observer);
         }
+        // Only now that nothing is left on any of them: what came back may be served by others, there or where prompts are
+        // processed, and a replica that is off may start elsewhere.
+        for &(station, _) in &lost {
+            let pool = self.stations[station].pool;
+            for pool in std::iter::once(pool).chain(self.pools[pool].prefill) {
+                self.poll_later(pool, station);
+                self.activate(pool, observer);
+                self.reroute(pool, observer);
+            }
+        }
         self.reconcile_all(observer);
     }
 
@@ -197,19 +207,17 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let (mut lost, mut moved) = (0, 0);
         if matches!(before, State::Ready | State::Draining) {
             self.elastic.failed[station] = true;
-            self.notice_later(station, observer);
+            if self.scenario.pools[pool].fleet.notice.is_zero() {
+                self.pools[pool].view.set_up(replica, false);
+            } else {
+                self.notice_later(station, observer);
+            }
             (lost, moved) = self.evacuate(station, observer);
         }
         if before != State::Off {
             let fact = FaultFact { pool: pool as PoolId, replica, over: false, slow: 0, lost, moved };
             observer.failed(self.now, &fact);
             self.changed(pool, ScaleCause::Failure, observer);
-        }
-        // What came back may be served by others, there or where prompts are processed.
-        for pool in std::iter::once(pool).chain(self.pools[pool].prefill) {
-            self.poll_later(pool, station);
-            self.activate(pool, observer);
-            self.reroute(pool, observer);
         }
     }
 

@@ -197,6 +197,15 @@ fn route(word: RouteWord) -> Route {
 
 /// How old loads may be, for a policy that reads them.
 fn view_age(file: &At<Delay>, route: Route, errors: &mut Errors) -> Option<Span> {
+    let least = Span::from_millis(1);
+    if !file.value.0.is_zero() && file.value.0 < least {
+        errors.refuse_with(
+            &file.place,
+            format!("`{}` is neither `0s` nor at least {least}", file.value.0),
+            "a router that looks this often always knows: leave it out",
+        );
+        return None;
+    }
     if !file.value.0.is_zero() && !route.reads_loads() {
         let readers = Route::ALL.iter().filter(|route| route.reads_loads());
         let readers: Vec<String> = readers.map(|route| format!("`{}`", route.name())).collect();

@@ -11,9 +11,6 @@ fn verdict(name: &str, variant: Option<&str>) -> Verdict {
     let control = Control::default();
     let options = RunOptions { threads: 2, mode: Mode::Fast, control: &control };
     let experiment = run(&scenario, options, None).unwrap();
-    for (property, decision) in scenario.properties.iter().zip(&experiment.decisions) {
-        println!("{name} {variant:?}: {}: {:?}, {}", property.name, decision.verdict, decision.reason);
-    }
     experiment.verdict()
 }
 

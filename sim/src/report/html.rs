@@ -372,9 +372,12 @@ fn budget(workload: &WorkloadSummary) -> Vec<Value> {
     .collect()
 }
 
-/// By name: a part that is zero everywhere may be missing.
+/// By name: a part that is zero everywhere may be missing. The two rarest share their colours with parts that they do not
+/// stand beside.
 fn budget_color(part: &str) -> usize {
     match part {
+        "earlier-attempts" => 2,
+        "transfer" => 1,
         "gateway-queue" => 3,
         "engine-queue" => 1,
         "prefill" => 4,

@@ -139,11 +139,12 @@ impl CostSummary {
             });
             TierCost { name: tier.name.clone(), figures: figures.collect() }
         });
+        // Sums of shares may miss the whole by a rounding error.
+        let idle = bill.total - bill.workloads.iter().sum::<f64>();
         Some(CostSummary {
             currency: recording.prices.currency.clone(),
             total: bill.total,
-            // Sums of shares may miss the whole by a rounding error.
-            idle: (bill.total - bill.workloads.iter().sum::<f64>()).max(0.0),
+            idle: if idle > bill.total * 1e-9 { idle } else { 0.0 },
             tiers: tiers.collect(),
         })
     }

@@ -345,3 +345,98 @@ fn exists(
     }
     (errors.count() == before).then_some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::scenario::{Bound, Measure, Overrides, load_str};
+
+    const FILE: &str = r#"
+[scenario]
+question = "Is one replica enough?"
+horizon = "10min"
+
+[models.m]
+context = "8k"
+
+[pools.chat]
+model = "m"
+step_time = { kind = "linear", base = "8ms", per_sequence = "20us" }
+kv = { blocks = 2000 }
+
+[tiers.t]
+pools = ["chat"]
+
+[workloads.chat]
+tier = "t"
+arrivals = { kind = "poisson", rate = "2/s" }
+prompt = 500
+output = 100
+
+[[properties]]
+name = "p"
+"#;
+
+    /// The first message that a property with these lines is refused with, and its hint.
+    fn refused(property: &str) -> (String, String) {
+        let found = load_str("x.toml", &format!("{FILE}{property}\n"), &Overrides::default());
+        let found = found.expect_err(property);
+        assert_eq!(found.items.len(), 1, "{found}");
+        (found.items[0].message.clone(), found.items[0].hint.clone().unwrap_or_default())
+    }
+
+    #[test]
+    fn what_nothing_can_move_is_no_property() {
+        for (metric, value, hint) in [
+            ("lost", 0, "failures"),
+            ("failed", 0, "deadline"),
+            ("cancelled", 0, "hedge"),
+            ("amplification", 1, "retry"),
+            ("wasted", 0, "patience"),
+            ("replicas", 1, "scaling"),
+            ("cost", 0, "USD/h"),
+            ("cost-per-million-tokens", 0, "USD/h"),
+        ] {
+            let (message, said) = refused(&format!("metric = \"{metric}\"\nat_most = 0.5"));
+            let expected = format!("`{metric}` can never be other than {value}: ");
+            assert!(message.starts_with(&expected), "{message}");
+            assert!(said.contains(hint), "{said}");
+        }
+    }
+
+    #[test]
+    fn tokens_can_be_wasted_as_soon_as_a_client_can_lose_its_patience() {
+        let text = FILE.replace("output = 100", "output = 100\npatience = \"10s\"");
+        let text = format!("{text}metric = \"wasted\"\nat_most = \"5%\"\n");
+        let scenario = load_str("x.toml", &text, &Overrides::default()).unwrap();
+        let property = &scenario.properties[0];
+        assert_eq!((property.measure, property.bound), (Measure::Wasted, Bound::AtMost(0.05)));
+    }
+
+    #[test]
+    fn plain_numbers_have_no_unit_and_say_so() {
+        let (message, hint) = refused("metric = \"cost\"\nat_most = \"12.5 USD/h\"");
+        assert_eq!(
+            message,
+            "`12.5 USD/h` is a string, expected the cost of an hour in the currency of the prices, such as `12.5`"
+        );
+        assert_eq!(hint, "write a number without quotes and without a unit: `12.5`");
+        let (message, _) = refused("metric = \"replicas\"\nat_most = -1");
+        assert_eq!(message, "`-1` is not in 0..=1000000000");
+        let (message, hint) = refused("metric = \"amplification\"\nat_most = \"many\"");
+        assert!(message.starts_with("`many` is a string, expected attempts for each request"), "{message}");
+        assert_eq!(hint, "write a number without quotes and without a unit");
+    }
+
+    #[test]
+    fn a_bound_that_every_run_keeps_is_no_property() {
+        for (metric, bound, expected) in [
+            ("amplification", "1.0", "every amplification is at least `1`"),
+            ("replicas", "0", "every number of replicas is at least `0`"),
+            ("cost", "0", "every cost is at least `0`"),
+            ("wasted", "0", "every share is at least `0`"),
+        ] {
+            let (message, _) = refused(&format!("metric = \"{metric}\"\nat_least = {bound}"));
+            assert_eq!(message, format!("{expected}: this would always hold"));
+        }
+    }
+}

@@ -278,7 +278,7 @@ oracles! {
     blocking: 560_000.0 => bounded_queues_block_as_theory_says, bounded_queues_in_short;
     machine_repair: 220_000.0 => a_closed_population_is_what_theory_says, a_closed_population_in_short;
     priorities: 1_100_000.0 => priorities_wait_as_theory_says, priorities_in_short;
-    dedicated: 1_500_000.0 => a_dedicated_endpoint_waits_as_erlang_c_says, a_dedicated_endpoint_in_short;
+    dedicated: 1_200_000.0 => a_dedicated_endpoint_waits_as_erlang_c_says, a_dedicated_endpoint_in_short;
 }
 
 #[test]

@@ -205,18 +205,6 @@ fn choice(pools: usize) -> impl Strategy<Value = Choice> {
     })
 }
 
-const ROUTES: [Route; 9] = [
-    Route::RoundRobin,
-    Route::Random,
-    Route::LeastLoaded,
-    Route::LeastOutstanding,
-    Route::PowerOfTwo,
-    Route::ShortestTokens,
-    Route::PrefixAffinity,
-    Route::SessionAffinity,
-    Route::KvAware,
-];
-
 fn node_groups(fail: Option<(u64, u64)>) -> Vec<NodeGroup> {
     let group = |index: usize| NodeGroup {
         name: format!("nodes-{index}"),
@@ -249,7 +237,7 @@ fn case() -> impl Strategy<Value = Case> {
     let pools = prop::collection::vec(
         (
             1..=REPLICAS,
-            prop::sample::select(ROUTES.to_vec()),
+            prop::sample::select(Route::ALL),
             prop::option::weighted(0.5, 1u32..8),
             prop_oneof![1 => Just(0u64), 1 => 1u64..300],
         )

@@ -237,7 +237,7 @@ fn case() -> impl Strategy<Value = Case> {
     let pools = prop::collection::vec(
         (
             1..=REPLICAS,
-            prop::sample::select(Route::ALL),
+            prop::sample::select(Route::ALL.to_vec()),
             prop::option::weighted(0.5, 1u32..8),
             prop_oneof![1 => Just(0u64), 1 => 1u64..300],
         )

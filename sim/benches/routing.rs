@@ -40,6 +40,7 @@ fn pool(route: Route) -> Pool {
         permits: None,
         fleet: PoolFleet::fixed(REPLICAS),
         view_age: Span::ZERO,
+        batch: None,
     }
 }
 

@@ -31,6 +31,7 @@ fn scenario(replicas: u16, route: Route) -> Scenario {
         batching: Batching { policy: BatchPolicy::Chunked, tokens: 512, sequences: 128 },
         kv: Kv { block_tokens: 16, blocks: 20_000, watermark_blocks: 200, prefix_cache: false },
         context_tokens: 4096,
+        below: None,
     };
     let lengths = |mean, least, most| Dist::lognormal(mean, 0.8).and_then(|law| law.clipped(least, most));
     let rate = 8.0 * f64::from(replicas);
@@ -57,6 +58,7 @@ fn scenario(replicas: u16, route: Route) -> Scenario {
             permits: None,
             fleet: PoolFleet::fixed(replicas),
             view_age: Span::ZERO,
+            batch: None,
         }],
         tiers: vec![Tier { name: "tier".into(), priority: 0, pools: vec![0], choice: None }],
         workloads: vec![Workload {
@@ -82,6 +84,7 @@ fn scenario(replicas: u16, route: Route) -> Scenario {
         properties: Vec::new(),
         policy: Default::default(),
         fleet: Default::default(),
+        batches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),
     }

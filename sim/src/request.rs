@@ -98,7 +98,7 @@ pub enum Outcome {
     Refused = 1,
     /// The client's patience ran out; the work in flight was cancelled.
     TimedOut = 2,
-    /// Waited in the gateway's queue longer than the queue allows.
+    /// Waited in the gateway's queue longer than the queue allows, or the window of its job closed.
     Expired = 3,
     /// Still in a queue when the run was cut.
     Queued = 4,
@@ -108,7 +108,7 @@ pub enum Outcome {
     Failed = 6,
     /// Was on a replica that failed, and nothing took its place.
     Lost = 7,
-    /// Another attempt of the same request was faster.
+    /// Another attempt of the same request was faster, or the job it belonged to was cancelled.
     Cancelled = 8,
     /// Its KV cache was on the way from one pool to another when the run was cut.
     InTransfer = 9,
@@ -235,6 +235,8 @@ pub struct Finished {
     pub transfer: Span,
     /// Which attempt of its client it was, from 0; hedges count.
     pub attempt: u16,
+    /// Time by which the steps it was in were longer because of batch tokens in them, by the step law.
+    pub beside: Span,
 }
 
 /// A request that is over for its client, whatever attempts it took: of workloads whose clients try again.

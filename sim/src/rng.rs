@@ -47,6 +47,12 @@ pub enum Purpose {
     Start = 17,
     /// Which of several pools a request is given to.
     Choice = 18,
+    /// Gaps between submissions of batch jobs.
+    Jobs = 19,
+    /// Requests of a batch job.
+    JobSize = 20,
+    /// How long a batch job takes elsewhere.
+    Upstream = 21,
 }
 
 /// The stream for `purpose` of `source`, `index`-th sub-stream (a session, a replication; 0 when there is one).

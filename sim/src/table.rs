@@ -35,6 +35,8 @@ pub enum Place {
     Prefill,
     /// Part of a replica's batch, generating (or in service on a `slots` replica).
     Decode,
+    /// Part of a replica's batch and of none of its steps: its KV cache stays, it gets no tokens.
+    Parked,
     /// Over for the client, but a step in flight still holds its resources.
     Ghost,
 }
@@ -62,8 +64,12 @@ pub struct Slot {
     pub carried: bool,
     /// Whether its client has gone, and the gateway does not know.
     pub orphan: bool,
+    /// Whether an engine that tells batch from real-time puts it below.
+    pub lower: bool,
     /// Which attempt of its client it is, from 0.
     pub attempt: u16,
+    /// The job that it is a request of, by the hub's own number; [`NONE`] when it is real-time.
+    pub job: u32,
     /// The request that it is an attempt of, by the hub's own number; [`NONE`] when it is the only one.
     pub request: u32,
     /// Its replica, once dispatched.
@@ -122,6 +128,10 @@ pub struct Slot {
     pub left_at: Time,
     /// Time from its first token to its joining the batch that decodes it.
     pub transfer: Span,
+    /// While it is in a batch, what the replica's count of [`Slot::beside`] was when it joined.
+    pub beside_from: u64,
+    /// Time by which its steps were longer because of batch tokens in them; while it is in a batch, as it was when it joined.
+    pub beside: Span,
 }
 
 /// All requests in flight.
@@ -169,7 +179,9 @@ impl Table {
             permit: false,
             carried: false,
             orphan: false,
+            lower: false,
             attempt: 0,
+            job: NONE,
             request: NONE,
             replica: 0,
             generation: 0,
@@ -200,6 +212,8 @@ impl Table {
             service: Span::ZERO,
             left_at: NEVER,
             transfer: Span::ZERO,
+            beside_from: 0,
+            beside: Span::ZERO,
         };
         if let Some(id) = self.free.pop() {
             let generation = self.slots[id as usize].generation;
@@ -290,6 +304,7 @@ impl Table {
             preempted_before_first: before_first,
             transfer,
             attempt: slot.attempt,
+            beside: slot.beside,
         }
     }
 }

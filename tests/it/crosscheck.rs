@@ -46,6 +46,7 @@ fn within_1us(mode: Mode) {
         batching: Batching { policy: BatchPolicy::Chunked, tokens: 512, sequences: 128 },
         kv: Kv { block_tokens: 16, blocks: 20_000, watermark_blocks: 0, prefix_cache: false },
         context_tokens: 8192,
+        below: None,
     };
     let scenario = scenario(
         Span::from_secs(400),

@@ -85,6 +85,7 @@ pub(crate) fn engine() -> impl Strategy<Value = LlmEngine> {
                     prefix_cache,
                 },
                 context_tokens: CONTEXT,
+                below: None,
             }
         },
     )

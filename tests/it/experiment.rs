@@ -24,6 +24,7 @@ fn mm4(bounds: &[Bound]) -> Scenario {
         workload: None,
         measure: MEAN,
         bound: *bound,
+        ratio: None,
     };
     scenario.properties = bounds.iter().enumerate().map(property).collect();
     scenario

@@ -256,6 +256,7 @@ fn one_server(limit: Limit) -> Scenario {
         permits: None,
         fleet: PoolFleet::fixed(1),
         view_age: Span::ZERO,
+        batch: None,
     };
     let mut sender = workload("calls", 0, 0);
     sender.sender.candidates = vec![(0, 0)];

@@ -71,6 +71,7 @@ fn flood(order: QueueOrder) -> Everything {
         permits: None,
         fleet: PoolFleet::fixed(1),
         view_age: Span::ZERO,
+        batch: None,
     };
     let mut source = workload("workload", 0, 0);
     source.sender.candidates = vec![(0, 0)];

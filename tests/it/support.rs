@@ -82,6 +82,7 @@ pub fn llm_pool(name: &str, replicas: u16, route: Route, engine: LlmEngine) -> P
         permits: None,
         fleet: PoolFleet::fixed(replicas),
         view_age: Span::ZERO,
+        batch: None,
     }
 }
 
@@ -157,6 +158,7 @@ pub fn scenario(horizon: Span, pools: Vec<Pool>, workloads: Vec<Workload>) -> Sc
         properties: Vec::new(),
         policy: Default::default(),
         fleet: Default::default(),
+        batches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),
     }

@@ -148,6 +148,7 @@ pub(super) fn scenario(
             users: vec!["u".into()],
         },
         fleet: Default::default(),
+        batches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),
     }

@@ -17,6 +17,8 @@ pub(super) fn busiest(workload: &Workload, window: Span, horizon: Span) -> Optio
         Arrivals::Varying(RateCurve::Diurnal { peak, trough, period, .. }) => {
             sine(*peak, *trough, period.as_secs_f64(), window)
         }
+        // Batch consumes nothing of real-time limits.
+        Arrivals::Jobs => return Some(0.0),
         // Those of a trace are counted.
         Arrivals::Trace(_) | Arrivals::Population { .. } => return None,
     };

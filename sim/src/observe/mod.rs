@@ -100,6 +100,113 @@ pub struct PoolSample {
     pub kv_blocks_total: u64,
     /// Sequence slots (or servers) there are, over all replicas.
     pub slots_total: u64,
+    /// Batch requests among those that wait on replicas or run.
+    pub batch: u32,
+}
+
+/// A batch job is in another state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobFact {
+    /// Index of its batch in the scenario.
+    pub batch: u16,
+    /// Its number in the batch, from 0, in order of submission.
+    pub job: u32,
+    /// Its account, numbered over the whole scenario.
+    pub owner: u32,
+    /// The state it is in now.
+    pub state: JobState,
+    /// When it was submitted.
+    pub created: Time,
+    /// When its window closes.
+    pub expires: Time,
+    /// Its requests, and what has become of them.
+    pub requests: JobCounts,
+    /// Tokens that it enqueued: what the quota counts of it, given back or not.
+    pub tokens: u64,
+    /// Tokens that its account has enqueued for its model now.
+    pub enqueued: u64,
+    /// Why it failed or was refused, when it was.
+    pub refusal: Option<Refusal>,
+    /// Line of its file that this is about, from 1; 0 when it is about none.
+    pub line: u32,
+}
+
+/// Requests of a job, and what has become of them. What is in none of the others has not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    /// All of them.
+    pub total: u32,
+    /// Answered.
+    pub completed: u32,
+    /// Ended in an error, other than the two below.
+    pub failed: u32,
+    /// Not done when the window closed.
+    pub expired: u32,
+    /// Not done when the job was cancelled.
+    pub cancelled: u32,
+}
+
+/// State of a batch job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobState {
+    /// Turned away when it was submitted: there is no job.
+    Refused,
+    /// Its file is being checked.
+    Validating,
+    /// Its file is wrong, or the quota full.
+    Failed,
+    /// Its file is right, and it waits for room in the quota.
+    Held,
+    /// Its requests may be worked on.
+    InProgress,
+    /// All requests are over, their results are being written.
+    Finalizing,
+    /// Done.
+    Completed,
+    /// The window closed before all requests were over; the results there are are kept.
+    Expired,
+    /// Its cancellation was asked for; requests in flight are being stopped.
+    Cancelling,
+    /// Cancelled; the results there are are kept.
+    Cancelled,
+}
+
+impl JobState {
+    /// All of them, in order.
+    pub const ALL: [JobState; 10] = [
+        JobState::Refused,
+        JobState::Validating,
+        JobState::Failed,
+        JobState::Held,
+        JobState::InProgress,
+        JobState::Finalizing,
+        JobState::Completed,
+        JobState::Expired,
+        JobState::Cancelling,
+        JobState::Cancelled,
+    ];
+
+    /// The name used in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            JobState::Refused => "refused",
+            JobState::Validating => "validating",
+            JobState::Failed => "failed",
+            JobState::Held => "held",
+            JobState::InProgress => "in_progress",
+            JobState::Finalizing => "finalizing",
+            JobState::Completed => "completed",
+            JobState::Expired => "expired",
+            JobState::Cancelling => "cancelling",
+            JobState::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing comes after it.
+    pub fn is_last(self) -> bool {
+        use JobState::{Cancelled, Completed, Expired, Failed, Refused};
+        matches!(self, Refused | Failed | Completed | Expired | Cancelled)
+    }
 }
 
 /// How many replicas a pool has now, and why that changed.
@@ -204,6 +311,9 @@ pub trait Observer {
     fn scaled(&mut self, now: Time, pool: PoolId, change: &ScaleChange) {}
     /// A replica, node or zone failed, slowed down or came back.
     fn failed(&mut self, now: Time, fault: &FaultFact) {}
+    /// A batch job was submitted, or is in another state. At the end of a run jobs that are not over are told once more,
+    /// with the state they are in.
+    fn job(&mut self, now: Time, job: &JobFact) {}
     /// The state of `pool` at the end of a timeline bin (or at the end of the run).
     fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {}
 }
@@ -267,6 +377,10 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.0.failed(now, fault);
         self.1.failed(now, fault);
     }
+    fn job(&mut self, now: Time, job: &JobFact) {
+        self.0.job(now, job);
+        self.1.job(now, job);
+    }
     fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {
         self.0.sampled(now, pool, sample);
         self.1.sampled(now, pool, sample);
@@ -312,6 +426,9 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     }
     fn failed(&mut self, now: Time, fault: &FaultFact) {
         (**self).failed(now, fault);
+    }
+    fn job(&mut self, now: Time, job: &JobFact) {
+        (**self).job(now, job);
     }
     fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {
         (**self).sampled(now, pool, sample);

@@ -65,6 +65,7 @@ pub(crate) fn scenario() -> Scenario {
         permits: None,
         fleet: PoolFleet::fixed(replicas),
         view_age: Span::ZERO,
+        batch: None,
     };
     let workload = |name: &str, pool, tenants, ttft, network| Workload {
         name: name.to_owned(),
@@ -112,9 +113,11 @@ pub(crate) fn scenario() -> Scenario {
             workload: Some(0),
             measure: Measure::Quantile(Metric::Ttft, 0.99),
             bound: crate::scenario::Bound::AtMost(1e9),
+            ratio: None,
         }],
         policy: Default::default(),
         fleet: Default::default(),
+        batches: Vec::new(),
         caveats: vec!["pool `h100` uses an uncalibrated roofline".to_owned()],
         hash: "5d41402abc4b2a76b9719d911017c592".to_owned(),
     }
@@ -385,6 +388,7 @@ fn state(rng: &mut Rng, at: Time, horizon: Span, replicas: u16) -> PoolSample {
         kv_blocks_used: u64::from(running) * 60,
         kv_blocks_total: slots * 75,
         slots_total: slots,
+        batch: 0,
     }
 }
 
@@ -487,6 +491,7 @@ fn attempt(
         preempted_before_first: Span::ZERO,
         transfer: Span::ZERO,
         attempt: number,
+        beside: Span::ZERO,
     };
     if rng.random::<f64>() < 0.01 {
         done.outcome = Outcome::Refused;

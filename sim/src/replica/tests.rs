@@ -441,6 +441,7 @@ fn engine() -> impl Strategy<Value = LlmEngine> {
                     prefix_cache,
                 },
                 context_tokens: CONTEXT,
+                below: None,
             }
         },
     )
@@ -563,6 +564,7 @@ fn plain_engine(policy: BatchPolicy, tokens: u32, sequences: u32) -> LlmEngine {
         batching: Batching { policy, tokens, sequences },
         kv: Kv { block_tokens: 4, blocks: 100, watermark_blocks: 0, prefix_cache: false },
         context_tokens: CONTEXT,
+        below: None,
     }
 }
 

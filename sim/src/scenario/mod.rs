@@ -4,6 +4,7 @@
 //! result, not an error.
 
 mod address;
+pub mod batch;
 pub(crate) mod catalog;
 pub mod client;
 mod client_file;
@@ -31,6 +32,7 @@ mod units;
 mod variants;
 mod vary;
 
+pub use batch::{Batch, BatchRules, Below};
 pub use client::Client;
 pub use diagnostic::{Diagnostic, Diagnostics, SourceText};
 pub use fleet::{Fleet, NodeGroup, PoolFleet};
@@ -81,6 +83,8 @@ pub struct Scenario {
     pub policy: Policy,
     /// Machines, zones, links, faults.
     pub fleet: Fleet,
+    /// Jobs of requests that must be over within a window, below everything else.
+    pub batches: Vec<Batch>,
     /// Notes that every report must carry ("pool `chat` uses an uncalibrated roofline").
     pub caveats: Vec<String>,
     /// BLAKE3 over the effective values, overrides included, and the contents of the files it names (hex).
@@ -97,6 +101,7 @@ impl Scenario {
                 Arrivals::Renewal(gap) => (fixed(gap), false),
                 Arrivals::Trace(trace) => (!trace.format.is_generator(), trace.format.is_generator()),
                 Arrivals::Mmpp(_) | Arrivals::Varying(_) | Arrivals::Population { .. } => (false, false),
+                Arrivals::Jobs => (true, false),
             };
             let lengths = match &w.lengths {
                 Lengths::Independent { prompt, output } => fixed(prompt) && fixed(output),
@@ -137,7 +142,20 @@ impl Scenario {
             let mut candidates = w.sender.candidates.iter().map(|(_, pool)| *pool);
             pool(&self.pools[usize::from(w.pool)]) && candidates.all(|at| pool(&self.pools[usize::from(at)]))
         };
-        self.workloads.iter().all(workload) && self.workloads.iter().all(pools)
+        let batch = |batch: &Batch| {
+            let jobs = match &batch.jobs {
+                batch::Jobs::Drawn { gap, requests, .. } => gap.cv() == 0.0 && requests.cv() == 0.0,
+                batch::Jobs::Listed(_) => true,
+            };
+            let backend = match &batch.backend {
+                batch::Backend::Pool => true,
+                batch::Backend::Upstream(time) => time.cv() == 0.0,
+            };
+            jobs && backend
+        };
+        self.workloads.iter().all(workload)
+            && self.workloads.iter().all(pools)
+            && self.batches.iter().all(batch)
     }
 }
 
@@ -206,6 +224,8 @@ pub struct Pool {
     /// How old the loads are that the router sees, at most: it looks at all replicas once in this time. Zero: it
     /// always knows. See [`crate::gateway::route::View`] for what is a load and what is never old.
     pub view_age: Span,
+    /// What it does with batch; `None`: no batch uses it.
+    pub batch: Option<BatchRules>,
 }
 
 /// Provisioned concurrency of a pool.
@@ -260,6 +280,8 @@ pub struct LlmEngine {
     pub kv: Kv,
     /// Longest prompt plus output, tokens; always fits `kv`.
     pub context_tokens: u32,
+    /// How batch stays below real-time; `None`: all requests are alike.
+    pub below: Option<Below>,
 }
 
 /// Batching rules of a replica.
@@ -410,6 +432,8 @@ pub enum Arrivals {
         /// Clients.
         users: u32,
     },
+    /// None of its own: its requests are those of the jobs of a [`Batch`], sent when there is room for them.
+    Jobs,
 }
 
 /// A state of a Markov-modulated Poisson process.
@@ -516,6 +540,17 @@ pub struct Property {
     pub measure: Measure,
     /// What it must satisfy.
     pub bound: Bound,
+    /// Where the figure is that of this scenario divided by that of another variant of it, under common random numbers.
+    pub ratio: Option<Ratio>,
+}
+
+/// A comparison with another variant of the same scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ratio {
+    /// The variant; `None`: the scenario without a variant.
+    pub to: Option<String>,
+    /// The claim is also made for every such stretch of the horizon; `None`: for the whole only.
+    pub each: Option<Span>,
 }
 
 /// A figure of a run that a property or a table can name.

@@ -68,6 +68,8 @@ enum Starts {
         generator: Box<Generator>,
         speed: f64,
     },
+    /// Nothing by itself: requests of batch jobs.
+    Jobs,
     /// Users by the time of their first request, earliest last.
     Population {
         users: u32,
@@ -179,6 +181,7 @@ impl Source {
                 let first = first_requests(*users, spec.sessions.as_ref(), seed, source)?;
                 Starts::Population { users: *users, first }
             }
+            Arrivals::Jobs => Starts::Jobs,
             Arrivals::Trace(trace) => {
                 let speed = trace.speed;
                 if !(speed.is_finite() && speed > 0.0) {
@@ -338,7 +341,7 @@ impl Source {
                 let (at, lengths) = generator.next(from_trace)?;
                 (scaled(at, *speed), lengths, None)
             }
-            Starts::Population { .. } => return None,
+            Starts::Jobs | Starts::Population { .. } => return None,
         };
         let at = Time::from_nanos(at);
         (at < self.horizon).then_some(Start { at, lengths, chain })

@@ -53,6 +53,7 @@ pub fn queue(
         permits: None,
         fleet: PoolFleet::fixed(station.replicas),
         view_age: Span::ZERO,
+        batch: None,
     };
     let horizon = Span::from_secs_f64(horizon_s);
     let tier = |index: usize| Tier {
@@ -103,6 +104,7 @@ pub fn queue(
         properties: Vec::new(),
         policy: Default::default(),
         fleet: Default::default(),
+        batches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),
     }

@@ -57,6 +57,7 @@ fn done(index: u64, arrived: u64, e2e: u64, outcome: Outcome, refusal: Option<Re
         preempted_before_first: Span::ZERO,
         transfer: Span::ZERO,
         attempt: 0,
+        beside: Span::ZERO,
     }
 }
 

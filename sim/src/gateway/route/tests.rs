@@ -23,6 +23,7 @@ pub(super) fn pool(route: Route, replicas: u16, outstanding: Option<u32>) -> Poo
         permits: None,
         fleet: PoolFleet::fixed(replicas),
         view_age: Span::ZERO,
+        batch: None,
     }
 }
 

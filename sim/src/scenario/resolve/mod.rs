@@ -125,6 +125,7 @@ pub(super) fn resolve(
         properties,
         policy,
         fleet,
+        batches: Vec::new(),
         caveats: std::mem::take(&mut cx.caveats),
         hash: hash(file, loaded.as_ref(), cx.traces),
     };

@@ -92,13 +92,20 @@ pub(super) fn llm(
         replicas: keys.replicas.value.most(),
         // A price is of a GPU: where one is given, a replica has at least one.
         gpus_per_replica: if gpu.is_some() || keys.price.is_some() { tensor_parallel } else { 0 },
-        engine: Engine::Llm(LlmEngine { law: Arc::new(law?), batching, kv: kv?, context_tokens }),
+        engine: Engine::Llm(LlmEngine {
+            law: Arc::new(law?),
+            batching,
+            kv: kv?,
+            context_tokens,
+            below: None,
+        }),
         route,
         outstanding: pool.outstanding.as_ref().map(|at| at.value.small()),
         queue: queue?,
         permits: None,
         fleet: PoolFleet { prefill: prefill.flatten(), ..fleet? },
         view_age: view_age?,
+        batch: None,
     })
 }
 
@@ -143,6 +150,7 @@ pub(super) fn slots(name: &str, pool: &SlotsPool, site: &Site<'_>, errors: &mut 
         permits: None,
         fleet: fleet?,
         view_age,
+        batch: None,
     })
 }
 

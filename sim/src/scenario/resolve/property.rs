@@ -55,6 +55,7 @@ fn one(
         workload: workload.flatten().map(position),
         measure: measure?,
         bound: bound?,
+        ratio: None,
     })
 }
 

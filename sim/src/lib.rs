@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod forecast;
 pub mod gateway;
 pub mod hardware;
+pub mod jobfile;
 pub mod limits;
 pub mod observe;
 pub mod profile;

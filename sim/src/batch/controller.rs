@@ -42,10 +42,12 @@ impl Controller {
                 _ => self.cap.saturating_add(add),
             },
             ControlLaw::Pi { gain, integral } => {
-                let error = measured.map_or(0.0, |m| (target - m.as_nanos() as f64) / target).clamp(-1.0, 1.0);
+                let error =
+                    measured.map_or(0.0, |m| (target - m.as_nanos() as f64) / target).clamp(-1.0, 1.0);
                 let most = f64::from(self.rule.most);
                 // What the sum asks for by itself stays within bounds: it does not wind up.
-                let part = (integral * (self.sum + error)).clamp(f64::from(self.rule.least) / most.max(1.0), 1.0);
+                let part =
+                    (integral * (self.sum + error)).clamp(f64::from(self.rule.least) / most.max(1.0), 1.0);
                 self.sum = if integral > 0.0 { part / integral } else { 0.0 };
                 let part = if integral > 0.0 { part } else { 0.0 };
                 // The conversion saturates.

@@ -56,9 +56,8 @@ pub fn room(rules: &BatchRules, held: &Held, queued: bool, open: bool, cap: Opti
 }
 
 fn is_below(gate: &Gate, held: &Held) -> bool {
-    let share = |used: u32, all: u32, permille: u32| {
-        u64::from(used) * 1_000 <= u64::from(all) * u64::from(permille)
-    };
+    let share =
+        |used: u32, all: u32, permille: u32| u64::from(used) * 1_000 <= u64::from(all) * u64::from(permille);
     gate.waiting.is_none_or(|most| held.waiting <= most)
         && gate.running.is_none_or(|most| share(held.running, held.capacity, most))
         && gate.kv.is_none_or(|most| share(held.kv_used, held.kv_total, most))

@@ -215,7 +215,8 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             RELOADED => return self.reloaded(target as usize, event.epoch),
             _ => {}
         }
-        if self.batches.epochs[target as usize] != event.epoch || self.batches.jobs[target as usize].is_none() {
+        if self.batches.epochs[target as usize] != event.epoch || self.batches.jobs[target as usize].is_none()
+        {
             return;
         }
         match event.entity() {

@@ -32,7 +32,8 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let (has_work, open) = (state.has_work(), is_open(state.rules, self.now));
         let left = u32::from(self.pools[pool].view.ready());
         let real_time = self.pools[pool].requests;
-        let idle = state.sent.iter().zip(&state.loans).rposition(|(&sent, &loan)| loan == Loan::Lent && sent == 0);
+        let idle =
+            state.sent.iter().zip(&state.loans).rposition(|(&sent, &loan)| loan == Loan::Lent && sent == 0);
         if !open {
             for _ in 0..lent {
                 self.take_back_one(pool, None);

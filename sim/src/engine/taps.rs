@@ -18,7 +18,11 @@ pub(super) struct Taps<'a> {
 
 /// Who listens to `pool`; `None` when nobody does.
 #[inline]
-pub(super) fn taps<'a>(signals: &'a mut Signals, batches: &'a mut Batches<'_>, pool: usize) -> Option<Taps<'a>> {
+pub(super) fn taps<'a>(
+    signals: &'a mut Signals,
+    batches: &'a mut Batches<'_>,
+    pool: usize,
+) -> Option<Taps<'a>> {
     let first = signals.first_tokens(pool);
     let state = batches.pools.get_mut(pool).and_then(Option::as_mut);
     let controller = state.and_then(|state| state.controller.as_mut());

@@ -135,7 +135,9 @@ pub trait Stepper {
     fn set_slow(&mut self, permille: u32);
 
     /// STUB
-    fn lower(&self) -> (u32, u32) { (0, 0) }
+    fn lower(&self) -> (u32, u32) {
+        (0, 0)
+    }
     /// STUB
     fn evict_lower(&mut self, _table: &mut Table, _now: Time, _out: &mut Departures) {}
 

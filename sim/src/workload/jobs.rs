@@ -94,7 +94,8 @@ impl<'s> JobSource<'s> {
                 }
                 let after = if number == 0 { *first } else { gap.sample_span(&mut self.gaps) };
                 self.at = self.at.saturating_add(after);
-                let requests = requests.sample(&mut self.sizes).round().clamp(1.0, f64::from(u32::MAX)) as u32;
+                let requests =
+                    requests.sample(&mut self.sizes).round().clamp(1.0, f64::from(u32::MAX)) as u32;
                 let owner = number % self.batch.owners;
                 Submission { at: self.at, owner, requests, bytes: None, lines: None, fault: None }
             }
@@ -194,8 +195,8 @@ impl<'s> JobSource<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::batch::JobRules;
     use crate::scenario::Arrivals;
+    use crate::scenario::batch::JobRules;
     use crate::workload::fixture::{scenario, workload};
 
     fn with_batch(jobs: Jobs) -> Scenario {
@@ -260,7 +261,8 @@ mod tests {
     fn jobs_come_at_their_gaps_and_go_to_accounts_in_turn() {
         let scenario = with_batch(drawn());
         let mut source = JobSource::new(&scenario, 0, 7);
-        let all: Vec<_> = std::iter::from_fn(|| source.submit()).map(|s| (s.job.at.as_nanos(), s.job.owner)).collect();
+        let all: Vec<_> =
+            std::iter::from_fn(|| source.submit()).map(|s| (s.job.at.as_nanos(), s.job.owner)).collect();
         assert_eq!(all, [(1_000_000_000, 0), (1_500_000_000, 1), (2_000_000_000, 2), (2_500_000_000, 0)]);
     }
 

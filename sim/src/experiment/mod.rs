@@ -17,6 +17,7 @@ pub mod verdict;
 use crate::engine::{Feed, Mode, Totals, simulate};
 use crate::observe::Observer;
 use crate::observe::fleet_log::FleetEvent;
+use crate::observe::jobs::JobStory;
 use crate::observe::recorder::{Reading, Recorder, Recording};
 use crate::observe::recording::Asked;
 use crate::request::{Arrival, RequestHead, WorkloadId};
@@ -96,6 +97,8 @@ pub struct Experiment {
     pub partial: bool,
     /// Every change of the fleet in the first replication; empty when the fleet cannot change.
     pub fleet: Vec<FleetEvent>,
+    /// Every batch job of the first replication, batch by batch.
+    pub jobs: Vec<JobStory>,
     /// Hash of the arrivals of the first replication; empty when that was stopped before it had drawn them all.
     pub arrival_hash: String,
 }
@@ -111,6 +114,8 @@ struct Replication {
     arrival_hash: Option<String>,
     /// Only of the first.
     fleet: Vec<FleetEvent>,
+    /// Only of the first.
+    jobs: Vec<JobStory>,
 }
 
 /// What the replications so far have left.
@@ -121,6 +126,7 @@ struct Collected {
     totals: Vec<Totals>,
     arrival_hash: Option<String>,
     fleet: Vec<FleetEvent>,
+    jobs: Vec<JobStory>,
     found: Found,
     /// By question, by replication.
     readings: Vec<Vec<Option<Reading>>>,
@@ -193,6 +199,7 @@ pub fn run(
         interrupted,
         partial,
         fleet: collected.fleet,
+        jobs: collected.jobs,
         arrival_hash,
     })
 }
@@ -271,7 +278,7 @@ fn figures_count(scenario: &Scenario) -> usize {
 fn kind(question: &Asked) -> Kind {
     match question {
         Asked::Workload(_, measure) => Kind::of(measure),
-        Asked::Budget(..) | Asked::Pool(..) | Asked::Tier(..) => Kind::Amount,
+        Asked::Budget(..) | Asked::Beside(_) | Asked::Pool(..) | Asked::Tier(..) => Kind::Amount,
     }
 }
 
@@ -291,6 +298,7 @@ impl Collected {
     fn take(&mut self, seed: u64, mut done: Replication, questions: &[Asked]) {
         self.arrival_hash = self.arrival_hash.take().or(done.arrival_hash.take());
         self.fleet.append(&mut done.fleet);
+        self.jobs.append(&mut done.jobs);
         if done.cut {
             self.cut.get_or_insert((seed, done));
             return;
@@ -410,8 +418,9 @@ fn one(
     let arrival_hash = (index == 0 && !watch.cut).then(|| SourceHash::combine(hashes));
     let findings = expected.filter(|_| !watch.cut).map(Expectations::finish).unwrap_or_default();
     let fleet = recorder.take_fleet_log();
+    let jobs = if index == 0 { recorder.job_log() } else { Vec::new() };
     let recording = recorder.finish(totals.ended);
-    Ok(Replication { recording, totals, cut: watch.cut, findings, arrival_hash, fleet })
+    Ok(Replication { recording, totals, cut: watch.cut, findings, arrival_hash, fleet, jobs })
 }
 
 /// Tells how far a replication is, and whether it was asked to stop.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// timeline.csv             per pool and bin
 /// clients.csv              per workload and bin, of workloads whose clients may try again
 /// fleet.csv                per change of the fleet in the first replication, when it can change
+/// jobs.csv                 per batch job of the first replication, when there is batch
 /// tenants.csv              per workload and tenant, when a workload has several
 /// requests.csv             per request, only when asked for
 /// <workload>-<metric>.hlog latency histograms (HdrHistogram V2)
@@ -61,6 +62,11 @@ impl Layout {
     /// `fleet.csv`.
     pub fn fleet(&self) -> PathBuf {
         self.root.join("fleet.csv")
+    }
+
+    /// `jobs.csv`.
+    pub fn jobs(&self) -> PathBuf {
+        self.root.join("jobs.csv")
     }
 
     /// `tenants.csv`.

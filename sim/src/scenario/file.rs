@@ -847,5 +847,18 @@ words! {
         Cost = "cost",
         /// Cost of a million output tokens, in the currency of the prices.
         CostPerMillionTokens = "cost-per-million-tokens",
+        /// Of a batch: share of its jobs, of those that were over or whose window had closed, that were completed within
+        /// their window.
+        JobsCompleted = "jobs-completed",
+        /// Of a batch: share of those jobs whose window closed before they were done.
+        JobsExpired = "jobs-expired",
+        /// Of a batch: share of those jobs that were refused, or failed when they were checked.
+        JobsFailed = "jobs-failed",
+        /// Of a batch: time from the submission to the end of the jobs that were completed.
+        JobTime = "job-time",
+        /// Of a batch: share of the requests of those jobs that were answered.
+        BatchRequestsCompleted = "batch-requests-completed",
+        /// Of a batch: share of the requests of those jobs that were not done when the window closed.
+        BatchRequestsExpired = "batch-requests-expired",
     }
 }

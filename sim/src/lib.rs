@@ -1,6 +1,7 @@
 //! The tidegate model: a deterministic discrete-event simulator of LLM inference gateways.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+pub mod batch;
 pub mod control;
 pub mod dist;
 pub mod engine;
@@ -9,6 +10,7 @@ pub mod fleet;
 pub mod forecast;
 pub mod gateway;
 pub mod hardware;
+pub mod jobfile;
 pub mod limits;
 pub mod observe;
 pub mod profile;

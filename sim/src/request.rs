@@ -152,7 +152,8 @@ impl Outcome {
 }
 
 /// Names of the reasons for a refusal that do not come from a limit of the scenario, by their number.
-pub const BUILT_IN: [&str; 5] = ["queue-full", "context-length", "no-endpoint", "conflict", "no-replica"];
+pub const BUILT_IN: [&str; 6] =
+    ["queue-full", "context-length", "no-endpoint", "conflict", "no-replica", "invalid-input-file"];
 /// The gateway's queue was full.
 pub const QUEUE_FULL: u16 = 0;
 /// Prompt (plus `max_tokens`, when declared) does not fit the model's context.
@@ -164,6 +165,8 @@ pub const NO_ENDPOINT: u16 = 2;
 pub const CONFLICT: u16 = 3;
 /// No pool that may serve it has a replica that the router believes in.
 pub const NO_REPLICA: u16 = 4;
+/// The file of a batch job is not of the form that it must have, whatever the limits.
+pub const INVALID_INPUT_FILE: u16 = 5;
 
 /// Why a request or an operation was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -117,7 +117,7 @@ fn on_failure() -> impl Strategy<Value = OnFailure> {
 }
 
 /// How a pool's replicas come and go; `group` is the machines it is on.
-fn pool_fleet(replicas: u16) -> impl Strategy<Value = PoolFleet> {
+pub(crate) fn pool_fleet(replicas: u16) -> impl Strategy<Value = PoolFleet> {
     let scaling = prop::option::weighted(0.4, scaling());
     let cold = prop_oneof![Just(0u64), 1u64..600];
     let failures = prop::option::weighted(0.3, (100u64..2_000, 1u64..500));
@@ -172,7 +172,7 @@ fn target(pools: u16, replicas: u16) -> impl Strategy<Value = Target> {
     ]
 }
 
-fn faults(pools: u16, replicas: u16) -> impl Strategy<Value = Vec<Fault>> {
+pub(crate) fn faults(pools: u16, replicas: u16) -> impl Strategy<Value = Vec<Fault>> {
     let effect = prop_oneof![3 => Just(Effect::Down), 1 => (1_100u32..4_000).prop_map(Effect::Slow)];
     let fault = (0u64..3_000, prop::option::weighted(0.8, 1u64..1_500), target(pools, replicas), effect);
     prop::collection::vec(fault, 0..5).prop_map(|faults| {
@@ -219,7 +219,7 @@ fn node_groups(fail: Option<(u64, u64)>) -> Vec<NodeGroup> {
     (0..2).map(group).collect()
 }
 
-fn to_arrivals(id: usize, asks: &[Ask]) -> Vec<Arrival> {
+pub(crate) fn to_arrivals(id: usize, asks: &[Ask]) -> Vec<Arrival> {
     let mut at = 0;
     let one = |(index, ask): (usize, &Ask)| {
         at += ask.gap_ms * 1_000_000;

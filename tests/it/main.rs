@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod bad_traces;
+mod batch;
 mod conservation;
 mod crosscheck;
 mod determinism;

@@ -24,13 +24,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("replica", &["time", "rng", "request", "table", "scenario", "observe", "hardware"]),
     ("slots", &["time", "request", "table", "observe", "replica"]),
     ("fleet", &["time", "table", "scenario"]),
+    ("batch", &["time", "request", "observe", "scenario", "workload"]),
     ("gateway", &["time", "rng", "request", "table", "limits", "profile", "scenario"]),
     ("control", &["time", "request", "limits", "profile", "scenario"]),
     (
         "engine",
         &[
             "time", "rng", "request", "table", "limits", "profile", "scenario", "workload", "gateway",
-            "control", "replica", "slots", "fleet", "observe",
+            "control", "replica", "slots", "fleet", "observe", "batch",
         ],
     ),
     ("forecast", &["time", "dist", "limits", "profile", "scenario", "workload", "control", "gateway"]),

@@ -103,6 +103,8 @@ impl Terms {
                     let need = match counted {
                         Counted::Endpoints => 1,
                         Counted::ProvisionedConcurrency => call.concurrency,
+                        // Endpoints hold none: it is asked for jobs alone.
+                        Counted::EnqueuedTokens => 0,
                     };
                     terms.after.set(index, key, need);
                     need.saturating_sub(call.held.of(index, key))

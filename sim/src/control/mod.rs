@@ -297,7 +297,8 @@ impl<'s> ControlPlane<'s> {
             | Verb::CallMcp
             | Verb::ReadCatalog
             | Verb::Upload
-            | Verb::Evaluate => None,
+            | Verb::Evaluate
+            | Verb::SubmitBatch => None,
         }
     }
 

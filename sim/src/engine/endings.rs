@@ -54,6 +54,9 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let priority = self.priority(id);
         let pool = usize::from(self.table[id].pool);
         self.pools[pool].queue.remove(&mut self.table, id, priority);
+        if self.pools[pool].queue.is_empty() && self.has_batch(pool) {
+            self.wake_batch(pool);
+        }
     }
 
     /// Takes a request away, wherever it is, because its client has gone or its time is up.
@@ -75,7 +78,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.table.release(id);
     }
 
-    fn withdraw_from_replica(
+    pub(super) fn withdraw_from_replica(
         &mut self,
         id: SlotId,
         pool: usize,
@@ -101,8 +104,8 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         }
         self.start_services(station, observer);
         self.refresh(station);
-        if self.elastic.is_on() {
-            // It may have been the last of a replica that is to stop.
+        if self.elastic.is_on() || self.batches.is_on() {
+            // It may have room for batch, or have been the last of a replica that is to stop.
             self.begin_later(station);
         }
         self.poll(pool, observer);
@@ -157,6 +160,10 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         observer.finished(&done);
         self.leave_pool(id, true);
         let slot = &self.table[id];
+        if slot.job != NONE {
+            self.totals.outcomes[outcome as usize] += 1;
+            return self.job_request_over(id, outcome, observer);
+        }
         let request = slot.request;
         if slot.holds {
             self.admission.over(self.now, id, slot.class, &done.head, done.generated, &mut self.meters);
@@ -164,6 +171,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.totals.outcomes[outcome as usize] += 1;
         if outcome == Outcome::Completed {
             self.pools[usize::from(done.pool)].pace.answer(done.e2e().as_nanos());
+            self.measure_answer(&done);
         }
         if request != NONE {
             self.attempt_over(id, request, &done, observer);

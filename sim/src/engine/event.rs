@@ -47,25 +47,27 @@ pub enum Class {
     Deadline = 5,
     /// A wait or a client's patience runs out. Entity: workload.
     Expiry = 6,
+    /// Something happens to a batch job, or to what a pool does with batch. Entity: which kind.
+    Job = 7,
     /// Something of the fleet happens. Entity: which kind.
-    Fleet = 7,
+    Fleet = 8,
     /// What an operation created or changed serves. Entity: endpoint.
-    Readiness = 8,
+    Readiness = 9,
     /// An operation on the control plane. Entity: operation.
-    Operation = 9,
+    Operation = 10,
     /// An autoscaler or a router looks. Entity: pool.
-    Look = 10,
+    Look = 11,
     /// The overhead on a request is over. Entity: workload.
-    Ready = 11,
+    Ready = 12,
     /// A client has waited long enough to send a second attempt. Entity: workload.
-    Hedge = 12,
+    Hedge = 13,
     /// A request reaches the gateway. Entity: workload.
-    Arrival = 13,
+    Arrival = 14,
 }
 
 impl Class {
     /// All classes, in their order.
-    pub const ALL: [Class; 14] = [
+    pub const ALL: [Class; 15] = [
         Class::Boundary,
         Class::StepEnd,
         Class::ServiceEnd,
@@ -73,6 +75,7 @@ impl Class {
         Class::Cancel,
         Class::Deadline,
         Class::Expiry,
+        Class::Job,
         Class::Fleet,
         Class::Readiness,
         Class::Operation,

@@ -10,7 +10,7 @@ use crate::observe::{FaultFact, Observer, ScaleCause};
 use crate::replica::Stepper;
 use crate::request::{Outcome, PoolId};
 use crate::scenario::fleet::{Effect, Failures, OnFailure, Target};
-use crate::table::{NEVER, SlotId};
+use crate::table::{NEVER, NONE, SlotId};
 use crate::time::Time;
 
 /// What a [`Class::Fleet`] event is about; its entity.
@@ -244,8 +244,14 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         gone.ghosts.drain(..).for_each(|id| self.table.release(id));
         self.refresh(station);
         let rule = self.scenario.pools[pool].fleet.on_failure;
-        let (mut lost, mut moved) = (0, Vec::new());
+        let (mut lost, mut returned, mut moved) = (0, 0, Vec::new());
+        self.end_loan(station);
         for id in gone.evicted.drain(..) {
+            if self.table[id].job != NONE {
+                self.come_back_to_job(id, observer);
+                returned += 1;
+                continue;
+            }
             let slot = &self.table[id];
             let moves = match rule {
                 OnFailure::Lose => false,
@@ -261,7 +267,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             }
         }
         self.departures = gone;
-        let count = moved.len() as u32;
+        let count = returned + moved.len() as u32;
         // The first is pushed to the front last, so that they keep their order.
         for id in moved.into_iter().rev() {
             self.move_on(id, pool);

@@ -260,7 +260,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let can_yield = |&station: &usize| {
             self.stations[station].pool != pool
                 && self.elastic.state(station) == State::Ready
-                && self.stations[station].load() == (0, 0)
+                && self.stations[station].is_empty()
                 && self.elastic.replicas.spot(station).is_some_and(|spot| here.contains(&spot.group))
         };
         let mut idle: Vec<usize> = (0..self.stations.len()).filter(can_yield).collect();
@@ -349,13 +349,17 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     fn stop(&mut self, station: usize) -> bool {
         let (pool, replica) = (self.stations[station].pool, self.stations[station].replica);
         self.pools[pool].view.set_up(replica, false);
-        let empty = self.stations[station].load() == (0, 0) && !self.stations[station].to_begin;
+        let empty = self.stations[station].is_empty() && !self.stations[station].to_begin;
+        if !self.stations[station].is_empty() {
+            // Batch has to go, which it does when an instant is over.
+            self.begin_later(station);
+        }
         self.elastic.replicas.stop(station, empty)
     }
 
     /// The instant is over for a replica that may have been draining.
     pub(super) fn stop_if_drained(&mut self, station: usize, observer: &mut impl Observer) {
-        if self.stations[station].load() != (0, 0) {
+        if !self.stations[station].is_empty() {
             return;
         }
         if self.elastic.state(station) == State::Draining {

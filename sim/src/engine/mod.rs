@@ -3,22 +3,27 @@
 //! Only [`Simulation`] owns the event queue and calls the other modules; they never schedule events and never call
 //! each other. `simulation.rs` has the loop; a request's path reads on in `arrivals.rs` (limits, choice of a pool, queue),
 //! `stepping.rs` (replicas), `transfers.rs` (from the pool that processes prompts to the one that decodes) and
-//! `endings.rs`. `clients.rs` holds what several attempts of one request have in common, `fleet.rs` which replicas there
+//! `endings.rs`. `batch.rs` has the life of jobs, `sending.rs` sends their requests, `lending.rs` the replicas that real-time
+//! lends to them. `clients.rs` holds what several attempts of one request have in common, `fleet.rs` which replicas there
 //! are, `failures.rs` what fails.
 
 mod arrivals;
+mod batch;
 mod clients;
 mod endings;
 pub mod ends;
 pub mod event;
 mod failures;
 mod fleet;
+mod lending;
 mod operations;
 pub mod queue;
+mod sending;
 mod signals;
 pub mod simulation;
 mod station;
 mod stepping;
+mod taps;
 mod transfers;
 
 use crate::observe::Observer;

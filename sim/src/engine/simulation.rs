@@ -2,6 +2,7 @@
 //!
 //! Here is the loop; a request's path goes on in `arrivals` (the gateway), `stepping` (replicas) and `endings`.
 
+use super::batch::Batches;
 use super::clients::Clients;
 use super::ends::StepEnds;
 use super::event::{Class, Event};
@@ -67,6 +68,9 @@ pub struct Simulation<'s, F, S> {
     pub(super) elastic: Elastic,
     pub(super) signals: Signals,
     pub(super) links: Links,
+    pub(super) batches: Batches<'s>,
+    /// Replicas that came back from batch so far.
+    pub(super) loans_made: u32,
     pub(super) totals: Totals,
     /// Since when nothing can happen any more to the requests in flight.
     stuck_since: Option<Time>,
@@ -119,6 +123,8 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             elastic: Elastic::new(scenario, seed),
             signals: Signals::new(scenario),
             links: Links::new(scenario),
+            batches: Batches::new(scenario, seed),
+            loans_made: 0,
             totals: Totals::default(),
             stuck_since: None,
             cut: false,
@@ -130,6 +136,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         }
         simulation.schedule_operations();
         simulation.schedule_fleet();
+        simulation.schedule_batches();
         simulation.schedule_boundary();
         simulation
     }
@@ -200,6 +207,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             Class::Cancel => self.cancel_loser(&event, observer),
             Class::Deadline => self.reach_deadline(&event, observer),
             Class::Expiry => self.expire(&event, observer),
+            Class::Job => self.job_event(&event, observer),
             Class::Fleet => self.fleet_event(&event, observer),
             Class::Readiness => self.become_ready(&event),
             Class::Operation => self.operate(&event, observer),
@@ -229,7 +237,9 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         self.cut
             || (self.coming_count == 0
                 && self.table.in_flight() == 0
-                && self.now.as_nanos() >= self.scenario.horizon.as_nanos())
+                && self.now.as_nanos() >= self.scenario.horizon.as_nanos()
+                // A window that closes with the horizon closes.
+                && !(self.batches.is_on() && self.next_instant() == self.now))
     }
 
     /// Schedules an event that by itself makes nothing happen to a request.
@@ -266,6 +276,9 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         let over = self.now.as_nanos() == horizon && self.scenario.end == End::Cut;
         let drained = self.now.as_nanos()
             >= horizon.saturating_mul(DRAIN).max(horizon.saturating_add(LEAST_DRAIN.as_nanos()));
+        if self.now.as_nanos() == horizon {
+            self.stop_sending(observer);
+        }
         if over || drained || (self.now.as_nanos() > horizon && self.is_stuck()) {
             return self.cut_short(observer);
         }
@@ -299,11 +312,15 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             };
             for station in &self.stations[pool.first..pool.first + replicas] {
                 let (waiting, running) = station.load();
-                sample.waiting += waiting;
-                sample.running += running;
+                let (lower_waiting, lower_running) = station.lower();
+                sample.waiting += waiting + lower_waiting;
+                sample.running += running + lower_running;
                 if let Worker::Llm(worker) = &station.worker {
                     sample.kv_blocks_used += u64::from(worker.kv_used());
                 }
+            }
+            if let Some(Some(state)) = self.batches.pools.get(index) {
+                sample.batch = state.sent.iter().sum();
             }
             observer.sampled(self.now, index as u16, &sample);
         }
@@ -343,6 +360,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         }
         self.totals.ended = self.now;
         self.tell_usage(observer);
+        self.close_batches(observer);
         let steps = self.stations.iter().map(|station| match &station.worker {
             Worker::Llm(worker) => worker.steps(),
             Worker::Slots(_) => 0,

@@ -6,7 +6,7 @@ use crate::gateway::route::{Router, View};
 use crate::limits::Usage;
 use crate::replica::{Site, Stepper};
 use crate::request::{BUILT_IN, PoolId, QUEUE_FULL, Refusal};
-use crate::scenario::{Engine, Permits, Scenario, Workload};
+use crate::scenario::{Engine, Metric, Permits, Pool, Scenario, Workload};
 use crate::slots::SlotsReplica;
 use crate::time::{Span, Time};
 
@@ -36,6 +36,19 @@ impl<S: Stepper> Station<S> {
             Worker::Llm(replica) => (replica.waiting(), replica.running()),
             Worker::Slots(replica) => (replica.waiting(), replica.running()),
         }
+    }
+
+    /// Batch requests waiting and running, where the replica tells them apart.
+    pub(super) fn lower(&self) -> (u32, u32) {
+        match &self.worker {
+            Worker::Llm(replica) => replica.lower(),
+            Worker::Slots(replica) => replica.lower(),
+        }
+    }
+
+    /// Whether nothing at all is on it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.load() == (0, 0) && self.lower() == (0, 0)
     }
 }
 
@@ -158,6 +171,12 @@ fn pools_of(scenario: &Scenario, workload: &Workload) -> Vec<PoolId> {
     pools
 }
 
+/// Whether a controller looks at the gaps of a pool: it has to see every step when it is over.
+fn measures_gaps(pool: &Pool) -> bool {
+    let controller = pool.batch.as_ref().and_then(|rules| rules.controller.as_ref());
+    controller.is_some_and(|controller| controller.metric == Metric::Itl)
+}
+
 /// The pools and replicas of a scenario, idle.
 pub(super) fn build<S: Stepper>(
     scenario: &Scenario,
@@ -198,7 +217,7 @@ pub(super) fn build<S: Stepper>(
         for replica in 0..pool.replicas {
             let site = Site { pool: index as u16, replica, workloads: workloads.clone() };
             let worker = match &pool.engine {
-                Engine::Llm(engine) => Worker::Llm(S::new(site, engine, skip)),
+                Engine::Llm(engine) => Worker::Llm(S::new(site, engine, skip && !measures_gaps(pool))),
                 Engine::Slots(engine) => Worker::Slots(SlotsReplica::new(site, engine.servers)),
             };
             stations.push(Station { worker, pool: index, replica, to_begin: false, told: (0, 0) });

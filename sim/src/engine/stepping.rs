@@ -4,6 +4,7 @@ use super::Feed;
 use super::event::{Class, Event};
 use super::simulation::Simulation;
 use super::station::Worker;
+use super::taps::taps;
 use crate::gateway::admission::Admission;
 use crate::gateway::known_tokens;
 use crate::observe::Observer;
@@ -11,13 +12,17 @@ use crate::replica::Stepper;
 use crate::request::{Outcome, ReplicaId};
 use crate::scenario::fleet::OnFailure;
 use crate::slots::Started;
-use crate::table::{NEVER, SlotId, Table};
+use crate::table::{NEVER, NONE, SlotId, Table};
 use crate::time::Time;
 
 /// The timer of the execution limit of a request that is scheduled for the first time, when it has one.
 #[inline]
 fn deadline(admission: &Admission, table: &Table, id: SlotId, now: Time) -> Option<Event> {
     let slot = &table[id];
+    if slot.job != NONE {
+        // No limit was asked.
+        return None;
+    }
     let (most, _) = admission.class(slot.class).deadline?;
     let head = table.head(id);
     let at = now.saturating_add(most);
@@ -161,6 +166,9 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         while let Some(pool) = self.to_poll.pop() {
             self.poll(pool, observer);
         }
+        if self.batches.is_on() {
+            self.send_batch(observer);
+        }
         while let Some(station) = self.to_begin.pop() {
             let state = &mut self.stations[station as usize];
             state.to_begin = false;
@@ -206,11 +214,9 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let state = &mut self.stations[station];
         let pool = state.pool;
         let Worker::Llm(worker) = &mut state.worker else { unreachable!("only `llm` replicas have steps") };
-        match self.signals.first_tokens(pool) {
+        match taps(&mut self.signals, &mut self.batches, pool) {
             None => worker.finish(&mut self.table, observer, &mut self.departures),
-            Some(counted) => {
-                worker.finish(&mut self.table, &mut (counted, &mut *observer), &mut self.departures);
-            }
+            Some(taps) => worker.finish(&mut self.table, &mut (taps, &mut *observer), &mut self.departures),
         }
         self.signals.work(self.now, pool, 1, 0);
         // By index: nothing in these loops ends another step.
@@ -247,6 +253,11 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             let generation = self.table[id].generation;
             self.events.push(Event::new(end, Class::ServiceEnd, station as u32, counter, id, generation));
         }
+        // A batch service yields to whoever still waits.
+        while let Some(Started { id, end, counter }) = worker.yield_next(&mut self.table, self.now) {
+            let generation = self.table[id].generation;
+            self.events.push(Event::new(end, Class::ServiceEnd, station as u32, counter, id, generation));
+        }
         self.signals.work(self.now, pool, before, worker.running());
     }
 
@@ -263,11 +274,15 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         if !worker.is_serving(&self.table, id, event.counter()) {
             return;
         }
-        match self.signals.first_tokens(pool) {
+        let before = worker.running();
+        if worker.yields(&mut self.table, id, self.now, observer) {
+            self.signals.work(self.now, pool, before, worker.running());
+            self.start_services(station, observer);
+            return self.refresh(station);
+        }
+        match taps(&mut self.signals, &mut self.batches, pool) {
             None => worker.complete(&mut self.table, id, self.now, observer),
-            Some(counted) => {
-                worker.complete(&mut self.table, id, self.now, &mut (counted, &mut *observer));
-            }
+            Some(taps) => worker.complete(&mut self.table, id, self.now, &mut (taps, &mut *observer)),
         }
         let after = worker.running();
         self.signals.work(self.now, pool, after + 1, after);
@@ -275,8 +290,8 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.table.release(id);
         self.start_services(station, observer);
         self.refresh(station);
-        if self.elastic.is_on() {
-            // It may be idle now, and have been the last of a replica that is to stop.
+        if self.elastic.is_on() || self.batches.is_on() {
+            // It may have room for batch, be idle now, and have been the last of a replica that is to stop.
             self.begin_later(station);
         }
         self.poll(pool, observer);
@@ -294,6 +309,10 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             if !self.dispatch_one(id, pool, true, observer) {
                 let priority = self.priority(id);
                 return self.pools[pool].queue.push_front(&mut self.table, id, priority);
+            }
+            if self.pools[pool].queue.is_empty() && self.has_batch(pool) {
+                // What kept batch back is gone.
+                self.wake_batch(pool);
             }
         }
     }

@@ -10,6 +10,7 @@
 
 mod expect;
 pub mod replicate;
+pub mod search;
 pub mod statistics;
 pub mod verdict;
 

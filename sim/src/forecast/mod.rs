@@ -69,14 +69,22 @@ pub fn forecast(scenario: &Scenario) -> Forecast {
     let mut counters: Vec<Counter> = Vec::new();
     for (index, workload) in scenario.workloads.iter().enumerate() {
         let sender = &workload.sender;
-        let judged = |&(model, _): &(usize, _)| {
-            (model, judge(limits, Verb::Inference, &control.request_subject(index, model)))
-        };
+        let jobs = matches!(workload.arrivals, Arrivals::Jobs);
+        let verb = if jobs { Verb::SubmitBatch } else { Verb::Inference };
+        let judged =
+            |&(model, _): &(usize, _)| (model, judge(limits, verb, &control.request_subject(index, model)));
         let candidates: Vec<_> = sender.candidates.iter().map(judged).collect();
         let passing = candidates.iter().find(|(_, judged)| judged.refused.is_none());
         let Some((model, judged)) = passing.or(candidates.first()) else { continue };
         if let Some(refused) = judged.refused {
             found.refused.push((index, refused));
+            continue;
+        }
+        if jobs {
+            let name = &workload.name;
+            found.remark(format!(
+                "batch `{name}` takes nothing from limits on requests; what its jobs meet, a run tells"
+            ));
             continue;
         }
         let load = Load::new(scenario, index, *model, &judged.dynamic);

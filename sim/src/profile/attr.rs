@@ -123,6 +123,22 @@ attributes! {
     DatasetBytes = "dataset.bytes": Bytes,
     /// Provenance of the models that an evaluation uses, candidate and judge.
     EvaluationModels = "evaluation.models": Words,
+    /// Provider that a batch job is meant for: `openai`, `anthropic`.
+    BatchProvider = "batch.provider": Words,
+    /// Path of the requests of a batch job: `/v1/chat/completions`; `none` when it names none.
+    BatchEndpoint = "batch.endpoint": Words,
+    /// Kinds of content parts in a batch job: `text`, `image`, `audio`, `video`, `file`.
+    BatchContent = "batch.content": Words,
+    /// Models that the requests of a batch job name.
+    BatchModels = "batch.models": Number,
+    /// Completion window of a batch job, in the largest unit that leaves a whole number: `24h`.
+    BatchWindow = "batch.window": Words,
+    /// Requests of a batch job.
+    BatchRequests = "batch.requests": Number,
+    /// Bytes of the file of a batch job.
+    BatchBytes = "batch.bytes": Bytes,
+    /// Name of the limit that somebody asks to raise.
+    LimitName = "limit.name": Words,
 }
 
 impl Attr {

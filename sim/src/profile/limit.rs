@@ -62,6 +62,8 @@ named! {
         Upload = "upload",
         /// An evaluation run over a dataset.
         Evaluate = "evaluate",
+        /// A batch job that is submitted.
+        SubmitBatch = "submit-batch",
     }
 }
 
@@ -69,6 +71,11 @@ impl Verb {
     /// Whether the vendor does it, so that no limit is asked.
     pub fn is_vendors(self) -> bool {
         matches!(self, Verb::ChangeLimit | Verb::PublishModel | Verb::PublishPatch)
+    }
+
+    /// Whether it is an operation of a scenario; requests are sent by workloads, jobs are submitted by batches.
+    pub fn is_operation(self) -> bool {
+        !matches!(self, Verb::Inference | Verb::SubmitBatch)
     }
 }
 
@@ -91,6 +98,9 @@ named! {
         Model = "model",
         /// What is in flight.
         Concurrency = "concurrency",
+        /// When the file of a batch job is checked: what is refused here fails the job, what is refused at another stage
+        /// its submission.
+        Validation = "validation",
     }
 }
 
@@ -157,6 +167,8 @@ named! {
         Endpoints = "endpoints",
         /// Provisioned concurrency of endpoints that are not stopped.
         ProvisionedConcurrency = "provisioned-concurrency",
+        /// Tokens of batch jobs that are not over.
+        EnqueuedTokens = "enqueued-tokens",
     }
 }
 

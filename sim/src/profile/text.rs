@@ -21,6 +21,9 @@ impl Limit {
             Mechanism::Quota { counted: Counted::ProvisionedConcurrency, limit: Some(limit) } => {
                 format!("at most {} of provisioned concurrency", grouped(*limit))
             }
+            Mechanism::Quota { counted: Counted::EnqueuedTokens, limit: Some(limit) } => {
+                format!("at most {} enqueued tokens", grouped(*limit))
+            }
             Mechanism::Rate { .. } | Mechanism::Concurrency { .. } | Mechanism::Quota { .. } => {
                 "none until one is set".to_owned()
             }
@@ -192,6 +195,10 @@ mod tests {
             (Mechanism::Concurrency { limit: None }, "none until one is set"),
             (Mechanism::Permits { queue_permille: 1_125 }, "provisioned, 112.5 % of it queued"),
             (Mechanism::Quota { counted: Counted::Endpoints, limit: Some(1_000) }, "at most 1,000 endpoints"),
+            (
+                Mechanism::Quota { counted: Counted::EnqueuedTokens, limit: Some(10_000_000_000) },
+                "at most 10,000,000,000 enqueued tokens",
+            ),
             (size(Attr::Body, most(16_000_000)), "at most 16 MB"),
             (size(Attr::Body, most(16 << 20)), "at most 16 MiB"),
             (size(Attr::Body, most(16_000_001)), "at most 16,000,001 B"),

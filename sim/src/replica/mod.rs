@@ -134,6 +134,13 @@ pub trait Stepper {
     /// time of the law. From [`NORMAL`] to [`step_time::StepLaw::slowest`]. The hub truncates a run in flight before.
     fn set_slow(&mut self, permille: u32);
 
+    /// STUB
+    fn lower(&self) -> (u32, u32) {
+        (0, 0)
+    }
+    /// STUB
+    fn evict_lower(&mut self, _table: &mut Table, _now: Time, _out: &mut Departures) {}
+
     /// Whether a step is in flight.
     fn is_stepping(&self) -> bool;
 

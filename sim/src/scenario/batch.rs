@@ -235,7 +235,7 @@ pub enum ControlLaw {
     Pi {
         /// Of the present error.
         gain: f64,
-        /// Of the sum of errors; the sum stands still while the result is out of bounds.
+        /// Of the sum of errors; its part of the result stays between the bounds by itself.
         integral: f64,
     },
 }
@@ -356,5 +356,26 @@ impl JobState {
     pub fn is_last(self) -> bool {
         use JobState::{Cancelled, Completed, Expired, Failed, Refused};
         matches!(self, Refused | Failed | Completed | Expired | Cancelled)
+    }
+}
+
+impl Default for BatchRules {
+    /// What a pool does that says nothing: below real-time on the gateway and in the engine, earliest deadline first,
+    /// accounts in turn, as many as fit.
+    fn default() -> Self {
+        BatchRules {
+            priority: BatchPriority::Engine,
+            order: JobOrder::Deadline,
+            fair: true,
+            concurrency: None,
+            headroom: 0,
+            windows: Vec::new(),
+            period: Span::from_secs(86_400),
+            gate: None,
+            controller: None,
+            urgency: None,
+            lend: None,
+            quantum: None,
+        }
     }
 }

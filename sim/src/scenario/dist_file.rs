@@ -1,5 +1,6 @@
 //! Distributions in a scenario file: a single value, or a law by its mean and spread.
 
+use super::batch_file::REQUESTS_MOST;
 use super::decode::{At, Decode, choice, section};
 use super::diagnostic::Errors;
 use super::document::{Node, Value};
@@ -56,6 +57,10 @@ quantity!(
 quantity!(
     /// Bytes; a body may be empty.
     Sizes: Bytes<0, BODY_MOST>, Bytes<1, BODY_MOST>
+);
+quantity!(
+    /// Requests of a job, at least 1.
+    Requests: Count<1, REQUESTS_MOST>, Number<1_000, { 1_000 * REQUESTS_MOST }>
 );
 quantity!(
     /// Turns of a conversation, at least 1.

@@ -3,6 +3,7 @@
 //! This is the only list of keys. The decoder, the JSON Schema and its descriptions come from it; what a value means
 //! together with others is decided in `resolve`.
 
+use super::batch_file::{BatchFile, BatchRulesFile};
 use super::client_file::{HedgeFile, RetryFile};
 use super::decode::{At, Decode, Entries, Lenient, List, Named, choice, section, words};
 use super::diagnostic::Errors;
@@ -47,6 +48,8 @@ section! {
         limits: Named<LimitFile>,
         /// Sources of requests.
         workloads: Named<WorkloadFile>,
+        /// Jobs of many requests that must be over within a window, below everything else.
+        batch: Named<BatchFile>,
         /// What is done on the control plane during the run.
         operations: Entries<OperationFile>,
         /// What fails, or slows down, at a given time.
@@ -237,6 +240,8 @@ section! {
         price: Option<At<Price>>,
         /// The pool that processes its prompts; it does so itself when left out.
         prefill: Option<At<PrefillFile>>,
+        /// What it does with batch.
+        batch: Option<At<BatchRulesFile>>,
     }
 }
 
@@ -277,6 +282,8 @@ section! {
         notice: At<Delay> = "0s",
         /// Price of a replica for an hour, for pools that name no `nodes`.
         price: Option<At<Price>>,
+        /// What it does with batch.
+        batch: Option<At<BatchRulesFile>>,
     }
 }
 
@@ -738,8 +745,8 @@ section! {
     struct PropertyFile {
         /// What it says, in a few words; unique.
         name: At<Text>,
-        /// Which figure.
-        metric: At<MetricWord>,
+        /// Which figure; a list makes a claim of each, named after the figure as well.
+        metric: At<MetricsFile>,
         /// Which quantile of a latency, such as 0.99.
         quantile: Option<At<Share>>,
         /// `true` for the mean of a latency.
@@ -750,8 +757,46 @@ section! {
         at_most: Option<At<Raw>>,
         /// Lower bound.
         at_least: Option<At<Raw>>,
+        /// A variant, or `base`: the figure is that of this scenario divided by that of the other, with the same
+        /// arrivals, and its bound a plain number such as 1.05. For latencies.
+        ratio_to: Option<At<Name>>,
+        /// The claim is also made for every such stretch of the horizon: for ratios.
+        each: Option<At<Duration<{ 60_000 * MS }, { 10 * YEAR }>>>,
         /// `false` leaves the property out (in a variant without its workload, for example).
         enabled: At<bool> = true,
+    }
+}
+
+/// A figure of a run, or a list of them.
+#[derive(Clone, Debug)]
+pub(super) struct MetricsFile(pub Vec<At<MetricWord>>);
+
+impl Decode for MetricsFile {
+    fn decode(node: &Node, errors: &mut Errors) -> Option<Self> {
+        match node.value {
+            Value::List(_) => Vec::decode(node, errors).map(Self),
+            _ => At::read(node, errors).map(|metric| Self(vec![metric])),
+        }
+    }
+    fn canonical(&self, out: &mut String) {
+        match &self.0[..] {
+            [metric] => metric.value.canonical(out),
+            metrics => metrics.to_vec().canonical(out),
+        }
+    }
+}
+
+impl JsonSchema for MetricsFile {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Metrics".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let metric = generator.subschema_for::<MetricWord>();
+        let list = schemars::json_schema!({ "type": "array", "items": metric, "minItems": 1 });
+        schemars::json_schema!({ "oneOf": [generator.subschema_for::<MetricWord>(), list] })
     }
 }
 

@@ -521,9 +521,9 @@ built_in!(
     CalibrationName, "calibration profile", hardware::calibration_names
 );
 
-/// What an operation can do: everything but sending requests, which workloads do.
+/// What an operation can do: everything but sending requests and submitting jobs.
 fn verb_names() -> impl Iterator<Item = &'static str> {
-    Verb::ALL.iter().filter(|verb| **verb != Verb::Inference).map(|verb| verb.name())
+    Verb::ALL.iter().filter(|verb| verb.is_operation()).map(|verb| verb.name())
 }
 
 /// The value, or an error that says why the text is not one.

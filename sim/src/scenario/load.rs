@@ -197,6 +197,8 @@ impl Loader {
         refuse_unknown(table, ScenarioFile::KEYS, |_| None, &mut self.errors);
         // The variants were read before; reading them again would report them twice.
         let mut table = table.clone();
+        let variants = table.get("variants").and_then(Node::as_table);
+        let variants = variants.map_or_else(Vec::new, |names| names.keys().map(str::to_owned).collect());
         table.entries.retain(|entry| entry.key != "variants");
         let file = ScenarioFile::read(&table, &root.place, &mut self.errors)?;
         let mut cx = Context {
@@ -204,6 +206,7 @@ impl Loader {
             traces: &mut self.traces,
             caveats: Vec::new(),
             notes: Vec::new(),
+            variants,
             sources: &mut self.sources,
         };
         resolve::resolve(&file, &self.name, variant.map(|(name, _)| name.as_str()), &mut cx)

@@ -5,6 +5,7 @@
 
 mod address;
 pub mod batch;
+mod batch_file;
 pub(crate) mod catalog;
 pub mod client;
 mod client_file;
@@ -25,6 +26,7 @@ mod policy_file;
 pub mod profile;
 mod profile_file;
 mod profile_leaf;
+mod quota;
 mod refused;
 mod resolve;
 mod route;

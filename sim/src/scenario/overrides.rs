@@ -6,7 +6,8 @@ use super::document::{self, Entry, Node, Table, Value};
 use toml::de::DeTable;
 
 /// Sections whose entries are named by the user: an override may change one, not invent one by a typing error.
-const NAMED: [&str; 8] = ["models", "nodes", "links", "pools", "tiers", "accounts", "endpoints", "workloads"];
+const NAMED: [&str; 9] =
+    ["models", "nodes", "links", "pools", "tiers", "accounts", "endpoints", "workloads", "batch"];
 
 /// A value to put at a path.
 #[derive(Clone, Debug)]

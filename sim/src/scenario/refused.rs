@@ -32,10 +32,6 @@ const NOT_MODELLED: &[(&[&str], &str)] = &[
         &["context-parallel", "sequence-parallel", "cp"],
         "only tensor parallelism inside a replica is modelled: `tensor_parallel`",
     ),
-    (
-        &["batch", "batches", "batch-jobs", "jobs", "batch-api"],
-        "batch jobs are not part of a scenario; a workload of low priority on the same pool comes nearest",
-    ),
     (&["deployments"], "what is deployed is an endpoint: `[endpoints.NAME]`, changed by `[[operations]]`"),
     (
         &["rate-limits", "rate-limit", "quota", "quotas", "profiles"],
@@ -43,8 +39,8 @@ const NOT_MODELLED: &[(&[&str], &str)] = &[
     ),
     (&["beam-search", "best-of", "parallel-sampling", "num-beams"], "every request is one sequence"),
     (
-        &["swap-space", "cpu-offload", "kv-offload", "offload", "swap"],
-        "the KV cache is GPU memory only; preempted sequences are recomputed",
+        &["cpu-offload", "kv-offload", "offload"],
+        "the KV cache of real-time requests is GPU memory only; that of batch moves to the host with `preempt = \"swap\"` in `[pools.NAME.batch]`",
     ),
     (
         &["multimodal", "images", "vision", "audio"],
@@ -95,6 +91,18 @@ const CALLED_OTHERWISE: &[(&[&str], &str)] = &[
         &["price", "cost", "currency"],
         "the price is that of a GPU hour: `price = \"2.50 USD/h\"` in `[nodes.NAME]`, or in a pool without `nodes`",
     ),
+    (
+        &["batch", "batches", "batch-jobs", "jobs", "batch-api"],
+        "jobs are submitted by `[batch.NAME]`; what a pool does with them is `[pools.NAME.batch]`",
+    ),
+    (
+        &["swap", "swap-space"],
+        "only batch is swapped: `preempt = \"swap\"` and `swap = \"2us\"` in `[pools.NAME.batch]`; real-time sequences are recomputed",
+    ),
+    (
+        &["objectives"],
+        "objectives are of requests that somebody waits for, in `[workloads.NAME]`; a batch has its `window`",
+    ),
     (&["machines", "hosts", "clusters", "cluster"], "groups of machines are `[nodes.NAME]`"),
 ];
 
@@ -127,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_is_modelled_is_not_refused_as_if_it_were_not() {
-        for key in ["autoscaling", "retries", "mtbf", "price", "kv_transfer"] {
+        for key in ["autoscaling", "retries", "mtbf", "price", "kv_transfer", "batch_jobs", "swap_space"] {
             assert_eq!(not_modelled(key), None, "{key}");
             assert!(called_otherwise(key).is_some(), "{key}");
         }

@@ -154,6 +154,21 @@ impl SlotsReplica {
         self.since = now;
     }
 
+    /// STUB
+    pub fn lower(&self) -> (u32, u32) {
+        (0, 0)
+    }
+    /// STUB
+    pub fn evict_lower(&mut self, _t: &mut Table, _now: Time, _o: &mut impl Observer, _out: &mut Departures) {
+    }
+    /// STUB
+    pub fn yield_next(&mut self, _t: &mut Table, _now: Time) -> Option<Started> {
+        None
+    }
+    /// STUB
+    pub fn yields(&mut self, _t: &mut Table, _id: SlotId, _now: Time, _o: &mut impl Observer) -> bool {
+        false
+    }
     /// Requests waiting.
     pub fn waiting(&self) -> u32 {
         self.waiting.len()

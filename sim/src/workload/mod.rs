@@ -12,6 +12,7 @@ mod fixture;
 mod generator;
 mod hash;
 pub mod inspect;
+pub mod jobs;
 mod lengths;
 mod process;
 mod session;
@@ -21,5 +22,6 @@ mod tests;
 pub mod trace;
 
 pub use hash::{SourceHash, arrival_hash};
+pub use jobs::JobSource;
 pub use session::PAUSE_AFTER_NOTHING;
 pub use source::{Source, SourceError};

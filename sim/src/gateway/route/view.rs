@@ -179,6 +179,12 @@ impl View {
         self.dirty.clear();
     }
 
+    /// Whether a replica is up. O(1).
+    #[inline]
+    pub fn is_up(&self, replica: ReplicaId) -> bool {
+        self.up.has(usize::from(replica))
+    }
+
     /// Replicas that are up. O(1).
     #[inline]
     pub fn ready(&self) -> u16 {

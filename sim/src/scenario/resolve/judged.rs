@@ -2,13 +2,14 @@
 //! must say of limits that cannot be evaluated, only warn, or concern nobody.
 
 use super::Context;
+use super::batch::Draft;
 use super::limits::InForce;
 use crate::profile::{Attr, Caller, Counted, InUse, Limit, Mechanism, Subject, Unit, Verb, concerns, judge};
-use crate::scenario::Workload;
 use crate::scenario::catalog::{Catalog, subject};
 use crate::scenario::diagnostic::Place;
 use crate::scenario::file::ScenarioFile;
 use crate::scenario::policy::{Account, Endpoint, Operation};
+use crate::scenario::{Arrivals, Workload};
 use std::collections::BTreeMap;
 
 /// What subjects are made of, as it is when the run starts.
@@ -84,6 +85,8 @@ pub(super) fn endpoints_could_be_created(
             let units = match counted {
                 Counted::Endpoints => 1,
                 Counted::ProvisionedConcurrency => endpoint.concurrency,
+                // It is asked for jobs alone.
+                Counted::EnqueuedTokens => 0,
             };
             let used = held.entry((at, limits[at].key(&caller))).or_default();
             *used += units;
@@ -148,7 +151,10 @@ impl Asked<'_> {
             | Attr::Auth
             | Attr::Ingress => true,
             // The bytes of a body are drawn for each request.
-            Attr::Body => self.workload.is_some_and(|workload| workload.sender.body.is_none()),
+            Attr::Body => {
+                self.verb == Verb::Inference
+                    && self.workload.is_some_and(|workload| workload.sender.body.is_none())
+            }
             Attr::Messages
             | Attr::Stops
             | Attr::Choices
@@ -157,9 +163,16 @@ impl Asked<'_> {
             | Attr::Features
             | Attr::Thinking
             | Attr::ZeroDataRetention
-            | Attr::Residency => self.workload.is_some(),
+            | Attr::Residency => self.verb == Verb::Inference,
             Attr::UploadType => self.verb == Verb::Upload,
             Attr::DatasetRows | Attr::DatasetBytes | Attr::EvaluationModels => self.verb == Verb::Evaluate,
+            Attr::BatchProvider | Attr::BatchEndpoint | Attr::BatchContent | Attr::BatchBytes => {
+                self.verb == Verb::SubmitBatch
+            }
+            // They are known of every batch, and drawn for each job.
+            Attr::BatchModels | Attr::BatchWindow | Attr::BatchRequests => false,
+            // An increase names what it is of.
+            Attr::LimitName => false,
         }
     }
 
@@ -188,9 +201,12 @@ fn asked<'a>(world: &World<'_>, workloads: &'a [Workload], operations: &[Operati
     for workload in workloads {
         for (model, _) in &workload.sender.candidates {
             let sender = &workload.sender;
+            let jobs = matches!(workload.arrivals, Arrivals::Jobs);
+            let (what, verb) =
+                if jobs { ("batch", Verb::SubmitBatch) } else { ("workload", Verb::Inference) };
             asked.push(Asked {
-                whom: format!("workload `{}`", workload.name),
-                verb: Verb::Inference,
+                whom: format!("{what} `{}`", workload.name),
+                verb,
                 subject: world.subject(sender.account as usize, sender.endpoint, &[*model], &sender.traits),
                 workload: Some(workload),
                 has_endpoint: sender.endpoint.is_some(),
@@ -252,6 +268,7 @@ pub(super) fn notes(
     limits: &[Limit],
     workloads: &[Workload],
     operations: &[Operation],
+    batches: &[Draft],
     cx: &mut Context<'_>,
 ) {
     let mut unknown: BTreeMap<(usize, Attr), Vec<String>> = BTreeMap::new();
@@ -264,7 +281,18 @@ pub(super) fn notes(
         // The bytes of a body that is stated are drawn for each request.
         let drawn = asked.workload.is_some_and(|workload| workload.sender.body.is_some());
         let judged = found.unknown.into_iter().filter(|(_, attr)| *attr != Attr::Body || !drawn);
+        let batch =
+            asked.workload.and_then(|workload| batches.iter().find(|one| one.batch.name == workload.name));
         for (limit, attr) in judged.chain(bytes.map(|(at, _)| (at, Attr::Body))).chain(open) {
+            if let Some(batch) = batch {
+                if batch.says(attr) {
+                    continue;
+                }
+                if attr.name().starts_with("model.") {
+                    unlisted(&limits[limit], attr, batch, cx);
+                    continue;
+                }
+            }
             once(unknown.entry((limit, attr)).or_default(), &asked.whom);
         }
         for limit in found.warned {
@@ -286,12 +314,14 @@ pub(super) fn notes(
         cx.caveats.push(format!("limit `{}` warns of {}: {}", limit.name, some(&whom), limit.answer.message));
     }
     // A profile without limits on requests leaves out none of them.
+    let requests = |workload: &&Workload| !matches!(workload.arrivals, Arrivals::Jobs);
     let mut on_requests = limits.iter().filter(|limit| limit.on.contains(&Verb::Inference)).peekable();
     if on_requests.peek().is_none() {
         return;
     }
     let by_kind = on_requests.any(|limit| limit.when.iter().any(|when| when.attr == Attr::EndpointKind));
-    for workload in workloads.iter().filter(|workload| !concerned.contains(&workload.name.as_str())) {
+    let strangers = workloads.iter().filter(|workload| !concerned.contains(&workload.name.as_str()));
+    for workload in strangers.filter(requests) {
         let why = match workload.sender.endpoint {
             None => ": it names no `endpoint`".to_owned(),
             Some(_) if !by_kind => String::new(),
@@ -309,6 +339,20 @@ pub(super) fn notes(
         let note = format!("no limit of the profile concerns workload `{}`{why}", workload.name);
         cx.caveats.push(note);
     }
+}
+
+/// Which models jobs may use depends on what is said of each: one of which nothing is said could be any.
+fn unlisted(limit: &Limit, attr: Attr, batch: &Draft, cx: &mut Context<'_>) {
+    let key = attr.name().trim_start_matches("model.");
+    cx.errors.refuse_with(
+        &batch.place,
+        format!(
+            "the limit `{}` asks for `{}` of its model, and nothing is said of it",
+            limit.name,
+            attr.name()
+        ),
+        format!("add `{key}` to the model: who offers batch decides by it whether the job may run"),
+    );
 }
 
 /// The first few of a list; a report should not drown in names.

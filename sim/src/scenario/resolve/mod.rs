@@ -3,10 +3,15 @@
 //! Every check runs, whatever failed before it, as long as the values it needs could be read.
 
 mod account;
+mod batch;
+mod batch_jobs;
+mod batch_judged;
+mod batch_rules;
 mod choice;
 mod client;
 mod dist;
 mod endpoint;
+mod engine_rules;
 mod expect;
 mod fault;
 mod fleet;
@@ -22,6 +27,7 @@ mod pool;
 mod prefill;
 pub(super) mod profile;
 mod property;
+mod ratio;
 mod replicas;
 mod run;
 mod sender;
@@ -37,13 +43,14 @@ use self::account::Accounts;
 use self::fleet::Shared;
 use self::property::workload_of;
 use self::workload::Vendor;
+use super::batch_file::BatchFile;
 use super::decode::{At, Named};
 use super::diagnostic::{Errors, Place, SourceText};
 use super::document::{Node, Value};
 use super::file::{ModelFile, PoolFile, ScenarioFile};
 use super::leaf::{Name, Text};
 use super::profile::Loaded;
-use super::{Model, Pool, QueueOrder, Scenario, Workload};
+use super::{Engine, Model, Pool, QueueOrder, Scenario, Tier, Workload};
 use crate::hardware;
 
 /// What resolving needs beside the file.
@@ -56,6 +63,8 @@ pub(super) struct Context<'a> {
     pub caveats: Vec<String>,
     /// Notes on the limits of the profile.
     pub notes: Vec<String>,
+    /// Names of the variants of the file.
+    pub variants: Vec<String>,
     /// The texts that errors point into; that of the profile joins them.
     pub sources: &'a mut Vec<SourceText>,
 }
@@ -88,8 +97,12 @@ pub(super) fn resolve(
         endpoint::tier(name, endpoint.as_ref(), choice.as_ref(), file.as_ref()?)
     }));
     let vendor = Vendor { tiers: &tiers, endpoints: &endpoints, accounts: &accounts };
-    let workloads = workload::all(file, &models, &pools, &vendor, horizon, cx);
-    let properties = property::all(file, &workloads, &pools, cx.errors);
+    let mut workloads = workload::all(file, &models, &pools, &vendor, horizon, cx);
+    let (batches, mut drafts) = batch::all(file, &models, &pools, &vendor, horizon, cx);
+    let rules = batch_rules::all(file, &pools, &batch::used(&batches, pools.len()), cx);
+    workloads.extend(batches);
+    let others = property::Others { variants: &cx.variants, horizon };
+    let properties = property::all(file, &workloads, &pools, &others, cx.errors);
     let loaded = run_file.and_then(|at| at.value.profile.as_ref()).and_then(|name| cx.profile(name));
     let drafted = policy::draft(file, loaded.as_ref(), &vendor, &workloads, horizon, cx);
     whole_file(file, cx.errors);
@@ -105,9 +118,21 @@ pub(super) fn resolve(
     fault::steps_fit(file, &fleet, &pools, cx.errors);
     let endpoints = endpoints.into_iter().collect::<Option<_>>()?;
     let mut workloads: Vec<Workload> = workloads.into_iter().filter_map(|entry| entry.resolved).collect();
+    let mut tiers: Vec<Tier> = tiers.into_iter().collect::<Option<_>>()?;
+    let mut accounts = accounts.all;
     weights_that_never_act(&pools, &workloads, cx);
-    let parts = policy::Parts { models: &models, pools: &mut pools, workloads: &mut workloads };
-    let policy = policy::finish(file, loaded.as_ref(), drafted, accounts.all, endpoints, parts, cx)?;
+    follow_rules(&mut pools, rules);
+    let joined = batch::Joined {
+        models: &models,
+        pools: &mut pools,
+        tiers: &mut tiers,
+        accounts: &mut accounts,
+        workloads: &mut workloads,
+    };
+    batch::join(&mut drafts, joined, cx);
+    let parts =
+        policy::Parts { models: &models, pools: &mut pools, workloads: &mut workloads, batches: &mut drafts };
+    let policy = policy::finish(file, loaded.as_ref(), drafted, accounts, endpoints, parts, cx)?;
     let scenario = Scenario {
         name: name.to_owned(),
         question: run.question,
@@ -120,12 +145,12 @@ pub(super) fn resolve(
         bin: run.bin,
         models,
         pools,
-        tiers: tiers.into_iter().collect::<Option<_>>()?,
+        tiers,
         workloads,
         properties,
         policy,
         fleet,
-        batches: Vec::new(),
+        batches: drafts.into_iter().map(|draft| draft.batch).collect(),
         caveats: std::mem::take(&mut cx.caveats),
         hash: hash(file, loaded.as_ref(), cx.traces),
     };
@@ -141,13 +166,21 @@ fn whole_file(file: &ScenarioFile, errors: &mut Errors) {
     let Some(run) = &file.scenario.0 else { return };
     let at = Place { path: "".into(), ..run.place.clone() };
     let operations = file.operations.0.len() + file.operations.1.len();
-    let control = file.workloads.entries.is_empty() && operations > 0;
+    let (workloads, batches) = (file.workloads.entries.len(), file.batch.entries.len());
+    let control = workloads + batches == 0 && operations > 0;
+    let elsewhere = |entry: &(String, Place, Option<BatchFile>)| {
+        entry.2.as_ref().is_some_and(|batch| batch.upstream.is_some())
+    };
+    // What is worked on elsewhere needs a model, and nothing that serves it.
+    let nothing_here = workloads == 0 && batches > 0 && file.batch.entries.iter().all(elsewhere);
+    let served = !control && !nothing_here;
     let endpoints = file.endpoints.entries.len();
     for (section, count, needed) in [
         ("models", file.models.entries.len(), !control),
-        ("pools", file.pools.entries.len(), !control),
-        ("tiers", file.tiers.entries.len(), !control && endpoints == 0),
-        ("workloads", file.workloads.entries.len(), !control),
+        ("pools", file.pools.entries.len(), served),
+        ("tiers", file.tiers.entries.len(), served && endpoints == 0),
+        ("workloads", workloads, !control && batches == 0),
+        ("batches", batches, false),
         ("endpoints", endpoints, false),
         ("nodes", file.nodes.entries.len(), false),
         ("links", file.links.entries.len(), false),
@@ -169,8 +202,12 @@ fn whole_file(file: &ScenarioFile, errors: &mut Errors) {
     let enabled = |entry: &(String, Place, Option<super::file::WorkloadFile>)| {
         entry.2.as_ref().is_none_or(|workload| workload.enabled.value)
     };
-    if !file.workloads.entries.is_empty() && !file.workloads.entries.iter().any(enabled) {
-        errors.refuse_with(&at, "every workload has `enabled = false`", "enable at least one");
+    let batch =
+        |entry: &(String, Place, Option<BatchFile>)| entry.2.as_ref().is_none_or(|batch| batch.enabled.value);
+    let any = file.workloads.entries.iter().any(enabled) || file.batch.entries.iter().any(batch);
+    if workloads + batches > 0 && !any {
+        let what = if workloads > 0 { "workload" } else { "batch" };
+        errors.refuse_with(&at, format!("every {what} has `enabled = false`"), "enable at least one");
     }
 }
 
@@ -198,6 +235,11 @@ fn names_in_broken_entries(file: &ScenarioFile, errors: &mut Errors) {
         look_up(entry, &["fallback"], pool, errors);
     }
     for entry in &file.workloads.broken {
+        look_up(entry, &["model"], model, errors);
+        look_up(entry, &["tier"], tier, errors);
+        look_up(entry, &["endpoint"], endpoint, errors);
+    }
+    for entry in &file.batch.broken {
         look_up(entry, &["model"], model, errors);
         look_up(entry, &["tier"], tier, errors);
         look_up(entry, &["endpoint"], endpoint, errors);
@@ -249,6 +291,17 @@ fn weights_that_never_act(pools: &[Pool], workloads: &[Workload], cx: &mut Conte
             "workload `{}` has a `weight`, and no queue is fair: it changes nothing",
             workload.name
         ));
+    }
+}
+
+/// Tells pools and their engines what they do with batch.
+fn follow_rules(pools: &mut [Pool], rules: Vec<Option<batch_rules::Resolved>>) {
+    for (pool, rules) in pools.iter_mut().zip(rules) {
+        let Some(rules) = rules else { continue };
+        pool.batch = Some(rules.rules);
+        if let Engine::Llm(engine) = &mut pool.engine {
+            engine.below = rules.below;
+        }
     }
 }
 
@@ -332,6 +385,7 @@ fn hash(file: &ScenarioFile, profile: Option<&Loaded>, traces: &Traces) -> Strin
         }
     }
     effective.workloads.entries.retain(|(_, _, entry)| entry.as_ref().is_some_and(|w| w.enabled.value));
+    effective.batch.entries.retain(|(_, _, entry)| entry.as_ref().is_some_and(|batch| batch.enabled.value));
     effective.properties.0.retain(|property| property.value.enabled.value);
     effective.operations.0.retain(|operation| operation.value.enabled.value);
     effective.faults.0.retain(|fault| fault.value.enabled.value);
@@ -342,12 +396,16 @@ fn hash(file: &ScenarioFile, profile: Option<&Loaded>, traces: &Traces) -> Strin
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
-/// A workload of the file: resolved, switched off, or not readable.
+/// A workload (or batch) of the file: resolved, switched off, or not readable.
 pub(super) struct Entry {
     pub name: String,
     pub enabled: bool,
     /// Index of its pool, as far as known.
     pub pool: Option<usize>,
     pub has_objectives: bool,
+    /// Whether it is a batch.
+    pub batch: bool,
+    /// Whether it is a batch that is worked on elsewhere.
+    pub elsewhere: bool,
     pub resolved: Option<Workload>,
 }

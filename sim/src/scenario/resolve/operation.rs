@@ -67,6 +67,9 @@ fn name(
     } else if site.file.workloads.names().any(|workload| workload == name) {
         let hint = "rename one: expectations refer to both by name";
         errors.refuse_with(&at.place, format!("a workload is named `{name}`, too"), hint);
+    } else if site.file.batch.names().any(|batch| batch == name) {
+        let hint = "rename one: expectations refer to both by name";
+        errors.refuse_with(&at.place, format!("a batch is named `{name}`, too"), hint);
     }
     name.to_owned()
 }
@@ -103,6 +106,9 @@ fn one(
         chooses_as_before(name, endpoint, to, file, errors);
     }
     let mut traits = traits(operation);
+    if let Some(limit) = limit {
+        traits.say(Attr::LimitName, [site.known.limits[limit].limit().name.as_str()]);
+    }
     site.accounts.check_in(account, operation.from.as_ref(), &mut traits, errors);
     (errors.count() == before).then_some(())?;
     let account = account?;
@@ -182,7 +188,11 @@ fn takes(verb: Verb) -> (&'static [&'static str], &'static [&'static str]) {
         Verb::CallMcp => (&[], &["endpoint", "model"]),
         Verb::Upload => (&["upload"], &["endpoint", "model"]),
         Verb::Evaluate => (&[], &["endpoint", "model", "rows", "bytes", "uses"]),
-        Verb::PublishPatch | Verb::ListEndpoints | Verb::ReadCatalog | Verb::Inference => (&[], &[]),
+        Verb::PublishPatch
+        | Verb::ListEndpoints
+        | Verb::ReadCatalog
+        | Verb::Inference
+        | Verb::SubmitBatch => (&[], &[]),
     }
 }
 

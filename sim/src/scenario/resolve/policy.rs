@@ -1,11 +1,12 @@
 //! The vendor's side of a scenario, put together: limits in force, operations and expectations, and what they do to
 //! pools and workloads.
 
+use super::batch::Draft;
 use super::known::Known;
 use super::limits::{self, InForce, Sizes};
 use super::sender::Callers;
 use super::workload::Vendor;
-use super::{Context, Entry, endpoint, expect, judged, operation, setting, words};
+use super::{Context, Entry, batch_judged, endpoint, expect, judged, operation, setting, words};
 use crate::profile::{InUse, Limit, Subject};
 use crate::scenario::catalog::Catalog;
 use crate::scenario::diagnostic::Place;
@@ -16,7 +17,7 @@ use crate::scenario::{Model, Pool, Workload};
 use crate::time::Span;
 
 /// What can be said while other parts of the file may still be wrong.
-pub(super) struct Draft {
+pub(super) struct Drafted {
     limits: Vec<InForce>,
     operations: Vec<operation::Entry>,
     expectations: Vec<Expectation>,
@@ -30,7 +31,7 @@ pub(super) fn draft(
     workloads: &[Entry],
     horizon: Option<Span>,
     cx: &mut Context<'_>,
-) -> Draft {
+) -> Drafted {
     if let Some(loaded) = loaded {
         words::check(file, loaded, cx);
     }
@@ -43,7 +44,7 @@ pub(super) fn draft(
     let site = expect::Site { file, workloads, operations: &operations, known: &known, horizon };
     let expectations = expect::all(&site, cx.errors);
     setting::raise(operations.iter().filter_map(|entry| entry.resolved.as_ref()), &mut limits);
-    Draft { limits, operations, expectations, callers }
+    Drafted { limits, operations, expectations, callers }
 }
 
 /// The parts of a scenario that limits reach into.
@@ -51,13 +52,14 @@ pub(super) struct Parts<'a> {
     pub models: &'a [Model],
     pub pools: &'a mut [Pool],
     pub workloads: &'a mut [Workload],
+    pub batches: &'a mut [Draft],
 }
 
 /// All of it, when nothing is wrong so far.
 pub(super) fn finish(
     file: &ScenarioFile,
     loaded: Option<&Loaded>,
-    draft: Draft,
+    draft: Drafted,
     accounts: Vec<Account>,
     endpoints: Vec<Endpoint>,
     parts: Parts<'_>,
@@ -68,11 +70,13 @@ pub(super) fn finish(
         && draft.operations.is_empty()
         && draft.expectations.is_empty()
         && file.accounts.entries.is_empty();
+    let Parts { models, pools, workloads, batches } = parts;
     if nothing {
-        return Some(Policy::default());
+        let jobs = batch_judged::Judge { file, limits: &[], world: None, models, workloads };
+        jobs.all(batches, cx);
+        return (cx.errors.count() == 0).then(Policy::default);
     }
-    let Parts { models, pools, workloads } = parts;
-    let Draft { limits, operations, expectations, mut callers } = draft;
+    let Drafted { limits, operations, expectations, mut callers } = draft;
     let enabled = operations.into_iter().filter_map(|entry| Some((entry.resolved?, entry.place)));
     let (mut operations, places): (Vec<Operation>, Vec<Place>) = enabled.unzip();
     let mut expectations = expectations;
@@ -108,8 +112,10 @@ pub(super) fn finish(
         pools,
         cx,
     );
+    let jobs = batch_judged::Judge { file, limits: &limits, world: Some(&world), models, workloads };
+    jobs.all(batches, cx);
     if profile.is_some() {
-        judged::notes(&world, &limits, workloads, &operations, cx);
+        judged::notes(&world, &limits, workloads, &operations, batches, cx);
     }
     if let Some(profile) = &mut profile {
         profile.notes = std::mem::take(&mut cx.notes);

@@ -4,7 +4,7 @@
 use crate::limits::Algorithm;
 use crate::profile::limit::Range;
 use crate::profile::{
-    Answer, Counted, Key, Limit, Mechanism, Overlay, Profile, Row, Source, Stage, Standing, Unit, Verb,
+    Answer, Attr, Counted, Key, Limit, Mechanism, Overlay, Profile, Row, Source, Stage, Standing, Unit, Verb,
 };
 use crate::scenario::decode::{At, Named, did_you_mean};
 use crate::scenario::diagnostic::{Errors, Place};
@@ -368,9 +368,18 @@ impl Resolver<'_> {
             .answering(&file.refusal)
             .raisable(&file.raisable)
             .required(most == crate::scenario::profile_leaf::Most::Required);
-        let parts = self.counted_by(parts, &file.per)?;
-        if parts.per != [Key::Account] {
-            self.errors.refuse(&file.per.place, "a quota is counted by `account`, and by nothing else");
+        let mut parts = self.counted_by(parts, &file.per)?;
+        parts.per.sort_unstable();
+        let (fits, message): (&[Key], _) = match file.of.value {
+            Counted::EnqueuedTokens => {
+                (&[Key::Account, Key::Model], "enqueued tokens are counted by `account` and `model` together")
+            }
+            Counted::Endpoints | Counted::ProvisionedConcurrency => {
+                (&[Key::Account], "a quota is counted by `account`, and by nothing else")
+            }
+        };
+        if parts.per != fits {
+            self.errors.refuse(&file.per.place, message);
             return None;
         }
         Some(parts)
@@ -412,6 +421,16 @@ impl Resolver<'_> {
         let refused = |key: &Option<At<_>>, message: String, errors: &mut Errors| {
             errors.refuse(key.as_ref().map_or(self.place, |at: &At<_>| &at.place), message);
         };
+        if matches!(attr, Attr::BatchRequests | Attr::BatchBytes)
+            && let Some(at) = file.at_least.as_ref().or(file.multiple_of.as_ref())
+        {
+            self.errors.refuse_with(
+                &at.place,
+                format!("`{}` has no bound but an upper one", attr.name()),
+                "keep `at_most` or `below`",
+            );
+            return None;
+        }
         if range.multiple_of == Some(0) {
             refused(&file.multiple_of, "`0` is not above 0".into(), self.errors);
             return None;
@@ -463,6 +482,20 @@ impl Resolver<'_> {
     /// Gates and sizes are asked before anything is counted, so a stage on the other side could not be honoured.
     fn stage(&mut self, common: &Common<'_>, mechanism: &Mechanism) {
         let Some(at) = common.stage else { return };
+        if at.value == Stage::Validation {
+            let on: Vec<Verb> = match common.on {
+                Some(on) => on.value.iter().map(|at| at.value).collect(),
+                None => default_verbs(mechanism),
+            };
+            if on != [Verb::SubmitBatch] {
+                self.errors.refuse_with(
+                    &at.place,
+                    "only batch jobs are validated",
+                    "write `on = [\"submit-batch\"]`, or name another stage",
+                );
+            }
+            return;
+        }
         let (fits, hint) = match mechanism {
             Mechanism::Gate { .. } | Mechanism::Size { .. } => (
                 at.value <= Stage::Size,
@@ -488,9 +521,14 @@ impl Resolver<'_> {
         let Some(on) = common.on else { return default_verbs(mechanism) };
         self.no_twin(&on.value, |verb| verb.name());
         let fits: &[Verb] = match mechanism {
-            Mechanism::Rate { unit: Unit::Requests, .. }
-            | Mechanism::Size { .. }
-            | Mechanism::Gate { .. } => Verb::ALL,
+            Mechanism::Size { attr: Attr::BatchRequests | Attr::BatchBytes, .. } => &[Verb::SubmitBatch],
+            Mechanism::Size { .. } | Mechanism::Gate { .. } => Verb::ALL,
+            // How often jobs are submitted is counted by nothing.
+            Mechanism::Rate { unit: Unit::Requests, .. } => {
+                let submits = Verb::ALL.iter().position(|verb| *verb == Verb::SubmitBatch);
+                &Verb::ALL[..submits.unwrap_or(Verb::ALL.len())]
+            }
+            Mechanism::Quota { counted: Counted::EnqueuedTokens, .. } => &[Verb::SubmitBatch],
             Mechanism::Quota { .. } => &[Verb::CreateEndpoint, Verb::UpdateEndpoint, Verb::StartEndpoint],
             _ => &[Verb::Inference],
         };
@@ -552,6 +590,8 @@ impl Resolver<'_> {
 
 fn default_verbs(mechanism: &Mechanism) -> Vec<Verb> {
     match mechanism {
+        Mechanism::Size { attr: Attr::BatchRequests | Attr::BatchBytes, .. }
+        | Mechanism::Quota { counted: Counted::EnqueuedTokens, .. } => vec![Verb::SubmitBatch],
         Mechanism::Quota { counted: Counted::Endpoints, .. } => vec![Verb::CreateEndpoint],
         Mechanism::Quota { counted: Counted::ProvisionedConcurrency, .. } => {
             vec![Verb::CreateEndpoint, Verb::UpdateEndpoint, Verb::StartEndpoint]
@@ -563,6 +603,8 @@ fn default_verbs(mechanism: &Mechanism) -> Vec<Verb> {
 fn default_stage(mechanism: &Mechanism, per: &[Key]) -> Stage {
     match mechanism {
         Mechanism::Gate { .. } => Stage::Request,
+        Mechanism::Size { attr: Attr::BatchRequests, .. }
+        | Mechanism::Quota { counted: Counted::EnqueuedTokens, .. } => Stage::Validation,
         Mechanism::Size { .. } => Stage::Size,
         Mechanism::Rate { .. } if per.contains(&Key::Model) => Stage::Model,
         Mechanism::Rate { .. } if per.contains(&Key::Endpoint) => Stage::Endpoint,

@@ -1,6 +1,6 @@
 //! Properties: figures that exist, bounds in their unit.
 
-use super::Entry;
+use super::{Entry, ratio};
 use crate::profile::Mechanism;
 use crate::request::{Outcome, PoolId};
 use crate::scenario::batch::{JobRules, Jobs};
@@ -12,45 +12,69 @@ use crate::scenario::leaf::{Lasting, Number, Rate, Raw, Share};
 use crate::scenario::{
     Arrivals, Batch, Bound, End, Engine, JobShare, Measure, Metric, Pool, Property, Scenario, Workload,
 };
+use crate::time::Span;
 
-/// Every enabled property, in the order of the file.
+/// What a property can be compared with.
+pub(super) struct Others<'a> {
+    /// Names of the variants of the file.
+    pub variants: &'a [String],
+    pub horizon: Option<Span>,
+}
+
+/// Every enabled property, in the order of the file; one for each of its metrics.
 pub(super) fn all(
     file: &ScenarioFile,
     workloads: &[Entry],
     pools: &[Option<Pool>],
+    others: &Others<'_>,
     errors: &mut Errors,
 ) -> Vec<Property> {
-    let mut names: Vec<&str> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     let mut resolved = Vec::new();
     for at in &file.properties.0 {
         let property = &at.value;
-        let name = property.name.value.0.trim();
-        if names.contains(&name) {
-            errors.refuse(&property.name.place, format!("two properties are named `{name}`"));
-        }
-        names.push(name);
-        if property.enabled.value {
-            resolved.extend(one(at, name, workloads, pools, errors));
+        for (name, metric) in claims(property) {
+            if names.contains(&name) {
+                errors.refuse(&property.name.place, format!("two properties are named `{name}`"));
+            }
+            if property.enabled.value {
+                resolved.extend(one(at, &name, metric, workloads, pools, others, errors));
+            }
+            names.push(name);
         }
     }
     resolved
 }
 
+/// The metrics of a property, each with the name of the claim about it.
+fn claims(property: &PropertyFile) -> Vec<(String, &At<MetricWord>)> {
+    let name = property.name.value.0.trim();
+    match &property.metric.value.0[..] {
+        [metric] => vec![(name.to_owned(), metric)],
+        metrics => {
+            metrics.iter().map(|metric| (format!("{name} ({})", metric.value.word()), metric)).collect()
+        }
+    }
+}
+
 fn one(
     at: &At<PropertyFile>,
     name: &str,
+    metric: &At<MetricWord>,
     workloads: &[Entry],
     pools: &[Option<Pool>],
+    others: &Others<'_>,
     errors: &mut Errors,
 ) -> Option<Property> {
     let before = errors.count();
     let property = &at.value;
     let workload = property.workload.as_ref().map(|at| workload_of(at, workloads, errors));
-    let measure = measure(at, errors);
+    let entry = workload.flatten().map(|index| &workloads[index]);
+    let measure = measure(at, metric, errors);
+    let ratio = ratio::resolve(property, metric, measure, entry, others, errors);
     let bound = measure.and_then(|measure| bound(at, measure, errors));
     (errors.count() == before).then_some(())?;
-    let entry = workload.flatten().map(|index| &workloads[index]);
-    exists(property, measure?, entry, workloads, pools, errors)?;
+    exists(metric, measure?, entry, workloads, pools, errors)?;
     // Workloads that are switched off have no index in the scenario.
     let position = |index: usize| workloads[..index].iter().filter(|entry| entry.enabled).count();
     Some(Property {
@@ -58,7 +82,7 @@ fn one(
         workload: workload.flatten().map(position),
         measure: measure?,
         bound: bound?,
-        ratio: None,
+        ratio,
     })
 }
 
@@ -87,23 +111,23 @@ pub(super) fn workload_of(
     Some(index)
 }
 
-fn measure(at: &At<PropertyFile>, errors: &mut Errors) -> Option<Measure> {
+fn measure(at: &At<PropertyFile>, metric: &At<MetricWord>, errors: &mut Errors) -> Option<Measure> {
     let property = &at.value;
-    let latency = match property.metric.value {
+    let latency = match metric.value {
         MetricWord::Ttft => Metric::Ttft,
         MetricWord::Itl => Metric::Itl,
         MetricWord::Tpot => Metric::Tpot,
         MetricWord::E2e => Metric::E2e,
         MetricWord::ClientE2e => Metric::ClientE2e,
         MetricWord::JobTime => {
-            return match statistic(at, errors)? {
+            return match statistic(at, metric.value, errors)? {
                 Statistic::Quantile(quantile) => Some(Measure::JobQuantile(quantile)),
                 Statistic::Mean => Some(Measure::JobMean),
             };
         }
-        _ => return plain_measure(property, errors),
+        _ => return plain_measure(property, metric.value, errors),
     };
-    match statistic(at, errors)? {
+    match statistic(at, metric.value, errors)? {
         Statistic::Quantile(quantile) => Some(Measure::Quantile(latency, quantile)),
         Statistic::Mean => Some(Measure::Mean(latency)),
     }
@@ -115,7 +139,7 @@ enum Statistic {
     Mean,
 }
 
-fn statistic(at: &At<PropertyFile>, errors: &mut Errors) -> Option<Statistic> {
+fn statistic(at: &At<PropertyFile>, metric: MetricWord, errors: &mut Errors) -> Option<Statistic> {
     let property = &at.value;
     match (&property.quantile, property.mean.value) {
         (Some(quantile), false) => {
@@ -130,7 +154,7 @@ fn statistic(at: &At<PropertyFile>, errors: &mut Errors) -> Option<Statistic> {
         (Some(_), true) => errors.refuse(&property.mean.place, "`quantile` and `mean` exclude each other"),
         (None, false) => errors.refuse_with(
             &at.place,
-            format!("`{}` needs `quantile` or `mean = true`", property.metric.value.word()),
+            format!("`{}` needs `quantile` or `mean = true`", metric.word()),
             "for example `quantile = 0.99`",
         ),
     }
@@ -138,15 +162,15 @@ fn statistic(at: &At<PropertyFile>, errors: &mut Errors) -> Option<Statistic> {
 }
 
 /// The measure of a metric that is one number.
-fn plain_measure(property: &PropertyFile, errors: &mut Errors) -> Option<Measure> {
-    let word = property.metric.value.word();
+fn plain_measure(property: &PropertyFile, metric: MetricWord, errors: &mut Errors) -> Option<Measure> {
+    let word = metric.word();
     let extra = property.quantile.as_ref().map(|at| &at.place);
     let extra = extra.or(property.mean.value.then_some(&property.mean.place));
     if let Some(place) = extra {
         errors.refuse_with(place, format!("`{word}` has neither quantiles nor a mean"), "leave it out");
         return None;
     }
-    Some(match property.metric.value {
+    Some(match metric {
         MetricWord::Throughput => Measure::Throughput,
         MetricWord::TokenThroughput => Measure::TokenThroughput,
         MetricWord::Goodput => Measure::GoodputShare,
@@ -180,9 +204,10 @@ fn plain_measure(property: &PropertyFile, errors: &mut Errors) -> Option<Measure
 
 fn bound(at: &At<PropertyFile>, measure: Measure, errors: &mut Errors) -> Option<Bound> {
     let property = &at.value;
+    let is_ratio = property.ratio_to.is_some();
     match (&property.at_most, &property.at_least) {
-        (Some(most), None) => value(most, measure, false, errors).map(Bound::AtMost),
-        (None, Some(least)) => value(least, measure, true, errors).map(Bound::AtLeast),
+        (Some(most), None) => value(most, measure, is_ratio, false, errors).map(Bound::AtMost),
+        (None, Some(least)) => value(least, measure, is_ratio, true, errors).map(Bound::AtLeast),
         (Some(_), Some(least)) => {
             errors.refuse_with(
                 &least.place,
@@ -199,7 +224,16 @@ fn bound(at: &At<PropertyFile>, measure: Measure, errors: &mut Errors) -> Option
 }
 
 /// A bound in the unit of its figure: nanoseconds, per second, a share, or a plain number.
-fn value(raw: &At<Raw>, measure: Measure, at_least: bool, errors: &mut Errors) -> Option<f64> {
+fn value(
+    raw: &At<Raw>,
+    measure: Measure,
+    is_ratio: bool,
+    at_least: bool,
+    errors: &mut Errors,
+) -> Option<f64> {
+    if is_ratio {
+        return ratio::bound(raw, errors);
+    }
     let (bound, always, what) = match measure {
         Measure::Quantile(..) | Measure::Mean(_) | Measure::JobQuantile(_) | Measure::JobMean => {
             return Lasting::decode(&raw.value.0, errors).map(|duration| duration.0.as_nanos() as f64);
@@ -265,11 +299,12 @@ fn plain(raw: &At<Raw>, expected: &str, errors: &mut Errors) -> Option<f64> {
 /// Refuses properties of figures that nothing in the scenario can move: they would hold (or not) whatever happens.
 pub(super) fn vary(file: &ScenarioFile, scenario: &Scenario, errors: &mut Errors) {
     let declared = file.properties.0.iter().filter(|property| property.value.enabled.value);
-    for (declared, property) in declared.zip(&scenario.properties) {
+    let metrics = declared.flat_map(|property| &property.value.metric.value.0);
+    for (metric, property) in metrics.zip(&scenario.properties) {
         if let Some((value, why, hint)) = fixed(scenario, property) {
-            let word = declared.value.metric.value.word();
+            let word = metric.value.word();
             let reason = format!("`{word}` can never be other than {value}: {why}");
-            errors.refuse_with(&declared.value.metric.place, reason, hint);
+            errors.refuse_with(&metric.place, reason, hint);
         }
     }
 }
@@ -365,7 +400,7 @@ fn can_fail(batch: &Batch) -> bool {
 
 /// Refuses a figure that will never have a value.
 fn exists(
-    property: &PropertyFile,
+    metric: &At<MetricWord>,
     measure: Measure,
     workload: Option<&Entry>,
     workloads: &[Entry],
@@ -378,44 +413,42 @@ fn exists(
     let goodput = matches!(measure, Measure::GoodputShare | Measure::GoodputRate);
     if goodput && !asked.clone().any(|entry| entry.has_objectives) {
         errors.refuse_with(
-            &property.metric.place,
+            &metric.place,
             "goodput needs objectives, and none are declared",
             "add `objectives = { ttft = \"1s\", tpot = \"50ms\" }` to the workload",
         );
     }
-    if measure.is_of_jobs() {
-        let word = property.metric.value.word();
-        let hint = "write `workload = \"NAME\"` with the name of a batch";
-        match (workload, &property.workload) {
-            (None, _) => {
-                let reason = format!("`{word}` is of the jobs of one batch, and none is named");
-                errors.refuse_with(&property.metric.place, reason, hint);
+    if measure.is_of_jobs() && !workload.is_some_and(|entry| entry.batch) {
+        let word = metric.value.word();
+        let reason = match workload {
+            None => format!("`{word}` is of the jobs of one batch, and none is named"),
+            Some(entry) => {
+                format!("`{word}` is of the jobs of a batch, and the workload `{}` has none", entry.name)
             }
-            (Some(Entry { name, resolved: Some(resolved), .. }), Some(at))
-                if !matches!(resolved.arrivals, Arrivals::Jobs) =>
-            {
-                let reason =
-                    format!("`{word}` is of the jobs of a batch, and the workload `{name}` has none");
-                errors.refuse_with(&at.place, reason, hint);
-            }
-            _ => {}
-        }
+        };
+        errors.refuse_with(&metric.place, reason, "write `workload = \"NAME\"` with the name of a batch");
     }
     let token_gaps = matches!(
         measure,
         Measure::Quantile(Metric::Itl | Metric::Tpot, _) | Measure::Mean(Metric::Itl | Metric::Tpot)
     );
+    if let (Measure::Quantile(..) | Measure::Mean(_), Some(batch)) =
+        (measure, workload.filter(|one| one.elsewhere))
+    {
+        errors.refuse_with(
+            &metric.place,
+            format!("the batch `{}` is worked on elsewhere: its requests have no latencies here", batch.name),
+            "leave the property out, or ask for what becomes of its jobs",
+        );
+    }
     let on_slots = |entry: &Entry| {
         let pool = entry.pool.and_then(|index| pools[index].as_ref());
         pool.is_some_and(|pool| matches!(pool.engine, Engine::Slots(_)))
     };
     if token_gaps && asked.all(on_slots) {
         errors.refuse_with(
-            &property.metric.place,
-            format!(
-                "a `slots` pool gives the whole answer at once: it has no `{}`",
-                property.metric.value.word()
-            ),
+            &metric.place,
+            format!("a `slots` pool gives the whole answer at once: it has no `{}`", metric.value.word()),
             "use `e2e`",
         );
     }

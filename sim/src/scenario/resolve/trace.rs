@@ -1,11 +1,14 @@
 //! Files a scenario names: where they are, whether they can be read, and what they hold.
 
+use crate::jobfile::{self, Contents, Rules};
+use crate::scenario::batch_file::JobsFile;
 use crate::scenario::decode::At;
 use crate::scenario::diagnostic::{Errors, shorten};
 use crate::scenario::file::{ArrivalsFile, FormatWord, LengthsFile, PoolFile, ScenarioFile, StepTimeFile};
 use crate::scenario::{TraceFormat, leaf};
 use crate::workload::trace::{self, TraceStats};
 use std::collections::BTreeMap;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +24,16 @@ pub(in crate::scenario) struct Traces {
     stats: BTreeMap<Key, TraceStats>,
     pairs: BTreeMap<Key, Arc<Vec<(u32, u32)>>>,
     digests: BTreeMap<String, String>,
+    /// Files of batch requests, by what they were checked against.
+    inputs: BTreeMap<(PathBuf, String), Arc<Input>>,
+}
+
+/// A file of batch requests, read.
+pub(in crate::scenario) struct Input {
+    /// What is in it.
+    pub contents: Contents,
+    /// Prompt tokens, and output tokens that are asked for at most, line by line.
+    pub lines: Vec<(u32, Option<u32>)>,
 }
 
 /// A file and the format it is read as.
@@ -28,8 +41,8 @@ type Key = (PathBuf, Option<&'static str>);
 
 impl Traces {
     pub(in crate::scenario) fn new(folder: PathBuf, given: Option<PathBuf>) -> Self {
-        let (stats, pairs, digests) = Default::default();
-        Traces { folder, given, stats, pairs, digests }
+        let (stats, pairs, digests, inputs) = Default::default();
+        Traces { folder, given, stats, pairs, digests, inputs }
     }
 
     /// Folder of the scenario file.
@@ -101,6 +114,27 @@ impl Traces {
         });
         self.digest(written, &path, errors)?;
         text.ok()
+    }
+
+    /// The path of a file of batch requests; it is read when its limits are known.
+    pub(super) fn requests(&mut self, written: &At<leaf::Text>, errors: &mut Errors) -> Option<PathBuf> {
+        let path = self.find(written, errors)?;
+        self.digest(written, &path, errors)?;
+        Some(path)
+    }
+
+    /// What is in a file of batch requests, as far as it is right.
+    pub(super) fn input(&mut self, path: &Path, rules: &Rules<'_>) -> std::io::Result<Arc<Input>> {
+        let key = (path.to_path_buf(), format!("{rules:?}"));
+        if let Some(input) = self.inputs.get(&key) {
+            return Ok(Arc::clone(input));
+        }
+        let file = BufReader::with_capacity(1 << 16, std::fs::File::open(path)?);
+        let mut lines = Vec::new();
+        let contents = jobfile::read(file, rules, |prompt, output| lines.push((prompt, output)))?;
+        let input = Arc::new(Input { contents, lines });
+        self.inputs.insert(key, Arc::clone(&input));
+        Ok(input)
     }
 
     /// The file a path means: variables filled in, relative to the scenario unless it begins with a variable.
@@ -216,6 +250,15 @@ pub(super) fn digest_paths(file: &mut ScenarioFile, traces: &Traces) {
         }
         if let Some(At { value: LengthsFile::Pairs(pairs), .. }) = &mut workload.lengths {
             replace(&mut pairs.path);
+        }
+    }
+    for (_, _, batch) in &mut file.batch.entries {
+        let Some(batch) = batch else { continue };
+        if let JobsFile::Listed(jobs) = &mut batch.jobs.value {
+            jobs.iter_mut().filter_map(|job| job.value.file.as_mut()).for_each(replace);
+        }
+        if let Some(pairs) = &mut batch.lengths {
+            replace(&mut pairs.value.path);
         }
     }
     for (_, _, pool) in &mut file.pools.entries {

@@ -63,6 +63,13 @@ fn stated(file: &ScenarioFile) -> Vec<(Attr, &At<Text>)> {
     for workload in workloads.filter(|workload| workload.enabled.value) {
         stated.extend(workload.request.value.role.iter().map(|at| (Attr::Role, at)));
     }
+    let batches = file.batch.entries.iter().filter_map(|(.., batch)| batch.as_ref());
+    for batch in batches.filter(|batch| batch.enabled.value) {
+        let request = &batch.request.value;
+        stated.extend(request.role.iter().map(|at| (Attr::Role, at)));
+        stated.extend(request.provider.iter().map(|at| (Attr::BatchProvider, at)));
+        stated.extend(request.endpoint.iter().map(|at| (Attr::BatchEndpoint, at)));
+    }
     for operation in file.operations.0.iter().filter(|at| at.value.enabled.value) {
         stated.extend(operation.value.role.iter().map(|at| (Attr::Role, at)));
     }

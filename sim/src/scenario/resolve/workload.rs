@@ -40,6 +40,8 @@ pub(super) fn all(
                     enabled: true,
                     pool: None,
                     has_objectives: true,
+                    batch: false,
+                    elsewhere: false,
                     resolved: None,
                 };
             };
@@ -68,17 +70,25 @@ pub(super) fn all(
                 let sender = Sender { candidates, ..sender.flatten()? };
                 Some(Workload { tier: target?.tier, sender, ..bought? })
             });
-            Entry { name: name.clone(), enabled, pool, has_objectives, resolved: resolved.flatten() }
+            Entry {
+                name: name.clone(),
+                enabled,
+                pool,
+                has_objectives,
+                batch: false,
+                elsewhere: false,
+                resolved: resolved.flatten(),
+            }
         })
         .collect()
 }
 
 /// What a workload is checked against.
-struct Site<'a> {
+pub(super) struct Site<'a> {
     /// Its pool, when it is known.
-    pool: Option<(usize, &'a Pool)>,
-    models: &'a [Option<Model>],
-    horizon: Option<Span>,
+    pub pool: Option<(usize, &'a Pool)>,
+    pub models: &'a [Option<Model>],
+    pub horizon: Option<Span>,
 }
 
 impl Site<'_> {
@@ -104,20 +114,20 @@ pub(super) struct Vendor<'a> {
 }
 
 /// What a workload buys: a tier, or an endpoint, which is a tier of its own.
-struct Target<'a> {
+pub(super) struct Target<'a> {
     /// As it is called in the file.
-    name: &'a At<Name>,
+    pub name: &'a At<Name>,
     /// `tier` or `endpoint`.
     what: &'static str,
     /// Index of the tier.
-    tier: usize,
-    endpoint: Option<(usize, &'a Endpoint)>,
-    pools: Vec<usize>,
+    pub tier: usize,
+    pub endpoint: Option<(usize, &'a Endpoint)>,
+    pub pools: Vec<usize>,
     /// Whether any of the pools may take a request, whatever its model.
-    chooses: bool,
+    pub chooses: bool,
 }
 
-fn target<'a>(
+pub(super) fn target<'a>(
     place: &Place,
     workload: &'a WorkloadFile,
     file: &ScenarioFile,
@@ -250,7 +260,7 @@ fn chosen_from(
 }
 
 /// The pool of the tier or endpoint that serves the model.
-fn pool_of(
+pub(super) fn pool_of(
     model: Option<&At<Name>>,
     target: &Target<'_>,
     file: &ScenarioFile,
@@ -293,9 +303,22 @@ fn pool_of(
 
 /// A workload without what it buys: its tier and sender are filled in by the caller.
 fn one(name: &str, workload: &WorkloadFile, site: &Site<'_>, cx: &mut Context<'_>) -> Option<Workload> {
-    let before = cx.errors.count();
     let (arrivals, trace_prompts) = arrivals(name, workload, site, cx).unzip();
     let lengths = lengths(workload, site, cx);
+    bought(name, workload, site, arrivals, lengths, trace_prompts.flatten(), cx)
+}
+
+/// All of it but what arrives, and how long that is.
+pub(super) fn bought(
+    name: &str,
+    workload: &WorkloadFile,
+    site: &Site<'_>,
+    arrivals: Option<Arrivals>,
+    lengths: Option<Lengths>,
+    trace: Option<TraceFormat>,
+    cx: &mut Context<'_>,
+) -> Option<Workload> {
+    let before = cx.errors.count();
     let sessions = workload.sessions.as_ref().map(|sessions| self::sessions(sessions, site, cx.errors));
     let patience = workload.patience.as_ref().map(|at| {
         let dist = dist(at, cx.errors)?;
@@ -307,7 +330,7 @@ fn one(name: &str, workload: &WorkloadFile, site: &Site<'_>, cx: &mut Context<'_
     });
     let objectives = workload.objectives.as_ref().map(|at| objectives(at, site, cx.errors));
     let client = client::resolve(workload, patience.as_ref().and_then(Option::as_ref), cx.errors);
-    agreement(workload, site, trace_prompts.flatten(), cx.errors);
+    agreement(workload, site, trace, cx.errors);
     (cx.errors.count() == before).then_some(())?;
     let (pool, _) = site.pool?;
     Some(Workload {
@@ -517,7 +540,7 @@ fn recorded(
     Some(Trace { path, format: stats.format, speed: file.speed.value.0, rows: stats.rows })
 }
 
-fn lengths(workload: &WorkloadFile, site: &Site<'_>, cx: &mut Context<'_>) -> Option<Lengths> {
+pub(super) fn lengths(workload: &WorkloadFile, site: &Site<'_>, cx: &mut Context<'_>) -> Option<Lengths> {
     let is_trace = matches!(workload.arrivals.value, ArrivalsFile::Trace(_));
     if let Some(lengths) = &workload.lengths {
         for at in [&workload.prompt, &workload.output].into_iter().flatten() {

@@ -188,8 +188,8 @@ impl JobRecord {
             requests.expired += if overdue { requests.unfinished() } else { 0 };
             self.decided.merge(&requests);
         }
-        if let Some(refusal) = fact.refusal {
-            self.reasons[usize::from(refusal.reason)] += 1;
+        if let Some(reason) = job.reason() {
+            self.reasons[usize::from(reason)] += 1;
         }
         let completed = fact.state == JobState::Completed;
         if completed {
@@ -218,6 +218,12 @@ impl JobStory {
     /// When it was over; `None` when it was not.
     pub fn ended(&self) -> Option<Time> {
         self.last.state.is_last().then_some(self.since)
+    }
+
+    /// Why it was refused or failed; `None` when it was not. (One that is held has been refused room for the time being.)
+    pub fn reason(&self) -> Option<u16> {
+        let turned_away = matches!(self.last.state, JobState::Refused | JobState::Failed);
+        self.last.refusal.filter(|_| turned_away).map(|refusal| refusal.reason)
     }
 
     /// Whether its window had closed by `ended`, the end of the run, with requests left to do.

@@ -223,9 +223,9 @@ pub(super) fn job_rows(scenario: &Scenario, jobs: &[JobStory]) -> Vec<JobRow> {
             expired: fact.requests.expired,
             cancelled: fact.requests.cancelled,
             tokens: fact.tokens,
-            reason: fact
-                .refusal
-                .map_or_else(String::new, |refusal| scenario.policy.reason_name(refusal.reason).to_owned()),
+            reason: story
+                .reason()
+                .map_or_else(String::new, |reason| scenario.policy.reason_name(reason).to_owned()),
             line: (fact.line > 0).then_some(fact.line),
         }
     };

@@ -13,6 +13,7 @@ mod dist;
 mod endpoint;
 mod engine_rules;
 mod expect;
+mod expect_jobs;
 mod fault;
 mod fleet;
 mod judged;

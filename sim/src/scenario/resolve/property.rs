@@ -74,7 +74,7 @@ fn one(
     let ratio = ratio::resolve(property, metric, measure, entry, others, errors);
     let bound = measure.and_then(|measure| bound(at, measure, errors));
     (errors.count() == before).then_some(())?;
-    exists(property, metric, measure?, entry, workloads, pools, errors)?;
+    exists(metric, measure?, entry, workloads, pools, errors)?;
     // Workloads that are switched off have no index in the scenario.
     let position = |index: usize| workloads[..index].iter().filter(|entry| entry.enabled).count();
     Some(Property {
@@ -120,14 +120,14 @@ fn measure(at: &At<PropertyFile>, metric: &At<MetricWord>, errors: &mut Errors) 
         MetricWord::E2e => Metric::E2e,
         MetricWord::ClientE2e => Metric::ClientE2e,
         MetricWord::JobTime => {
-            return match statistic(at, metric, errors)? {
+            return match statistic(at, metric.value, errors)? {
                 Statistic::Quantile(quantile) => Some(Measure::JobQuantile(quantile)),
                 Statistic::Mean => Some(Measure::JobMean),
             };
         }
         _ => return plain_measure(property, metric.value, errors),
     };
-    match statistic(at, metric, errors)? {
+    match statistic(at, metric.value, errors)? {
         Statistic::Quantile(quantile) => Some(Measure::Quantile(latency, quantile)),
         Statistic::Mean => Some(Measure::Mean(latency)),
     }
@@ -139,7 +139,7 @@ enum Statistic {
     Mean,
 }
 
-fn statistic(at: &At<PropertyFile>, metric: &At<MetricWord>, errors: &mut Errors) -> Option<Statistic> {
+fn statistic(at: &At<PropertyFile>, metric: MetricWord, errors: &mut Errors) -> Option<Statistic> {
     let property = &at.value;
     match (&property.quantile, property.mean.value) {
         (Some(quantile), false) => {
@@ -154,7 +154,7 @@ fn statistic(at: &At<PropertyFile>, metric: &At<MetricWord>, errors: &mut Errors
         (Some(_), true) => errors.refuse(&property.mean.place, "`quantile` and `mean` exclude each other"),
         (None, false) => errors.refuse_with(
             &at.place,
-            format!("`{}` needs `quantile` or `mean = true`", metric.value.word()),
+            format!("`{}` needs `quantile` or `mean = true`", metric.word()),
             "for example `quantile = 0.99`",
         ),
     }
@@ -400,7 +400,6 @@ fn can_fail(batch: &Batch) -> bool {
 
 /// Refuses a figure that will never have a value.
 fn exists(
-    property: &PropertyFile,
     metric: &At<MetricWord>,
     measure: Measure,
     workload: Option<&Entry>,
@@ -419,23 +418,15 @@ fn exists(
             "add `objectives = { ttft = \"1s\", tpot = \"50ms\" }` to the workload",
         );
     }
-    if measure.is_of_jobs() {
+    if measure.is_of_jobs() && !workload.is_some_and(|entry| entry.batch) {
         let word = metric.value.word();
-        let hint = "write `workload = \"NAME\"` with the name of a batch";
-        match (workload, &property.workload) {
-            (None, _) => {
-                let reason = format!("`{word}` is of the jobs of one batch, and none is named");
-                errors.refuse_with(&metric.place, reason, hint);
+        let reason = match workload {
+            None => format!("`{word}` is of the jobs of one batch, and none is named"),
+            Some(entry) => {
+                format!("`{word}` is of the jobs of a batch, and the workload `{}` has none", entry.name)
             }
-            (Some(Entry { name, resolved: Some(resolved), .. }), Some(at))
-                if !matches!(resolved.arrivals, Arrivals::Jobs) =>
-            {
-                let reason =
-                    format!("`{word}` is of the jobs of a batch, and the workload `{name}` has none");
-                errors.refuse_with(&at.place, reason, hint);
-            }
-            _ => {}
-        }
+        };
+        errors.refuse_with(&metric.place, reason, "write `workload = \"NAME\"` with the name of a batch");
     }
     let token_gaps = matches!(
         measure,

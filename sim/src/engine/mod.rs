@@ -13,6 +13,7 @@ pub mod ends;
 pub mod event;
 mod failures;
 mod fleet;
+mod lockstep;
 mod operations;
 pub mod queue;
 mod signals;
@@ -28,6 +29,7 @@ use crate::request::{Arrival, Outcome, RequestHead};
 use crate::scenario::Scenario;
 use crate::time::Time;
 use crate::workload::Source;
+pub use lockstep::{Listeners, Run, lockstep};
 pub use simulation::Simulation;
 use std::ops::ControlFlow;
 

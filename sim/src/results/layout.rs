@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 /// clients.csv              per workload and bin, of workloads whose clients may try again
 /// fleet.csv                per change of the fleet in the first replication, when it can change
 /// tenants.csv              per workload and tenant, when a workload has several
+/// comparison.csv           per cell of a property that compares with another variant
 /// requests.csv             per request, only when asked for
 /// <workload>-<metric>.hlog latency histograms (HdrHistogram V2)
 /// figures/*.svg, *.png     figures
@@ -66,6 +67,11 @@ impl Layout {
     /// `tenants.csv`.
     pub fn tenants(&self) -> PathBuf {
         self.root.join("tenants.csv")
+    }
+
+    /// `comparison.csv`.
+    pub fn comparison(&self) -> PathBuf {
+        self.root.join("comparison.csv")
     }
 
     /// `requests.csv`.

@@ -3,6 +3,8 @@
 //! One [`Layout`] knows every file name, [`Summary`] is the file other programs read, [`ResultSet`] is the whole
 //! folder in memory. Nothing here knows the wall clock, so the same run writes the same bytes.
 
+pub mod comparison;
+mod comparison_table;
 pub mod figure;
 mod files;
 mod fleet;
@@ -17,6 +19,7 @@ mod summary;
 pub mod table;
 mod timeline;
 
+pub use comparison::Comparison;
 pub use figure::{Estimate, Figure, Unit, asked};
 pub use files::{ResultsError, write_atomic};
 pub use fleet::{AttemptSummary, ClientRow, CostSummary, FleetRow, FleetSummary, TierCost};

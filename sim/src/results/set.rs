@@ -1,5 +1,6 @@
 //! A whole result folder in memory: written at the end of a run, read back to draw or to compare.
 
+use super::comparison::encode_comparisons;
 use super::figure::count;
 use super::files::{ResultsError, read_text, write_atomic};
 use super::fleet::{
@@ -126,6 +127,9 @@ impl ResultSet {
         if !self.tenants.is_empty() {
             files.push((layout.tenants(), encode_tenants(&self.tenants)));
         }
+        if !self.summary.comparisons.is_empty() {
+            files.push((layout.comparison(), encode_comparisons(&self.summary.comparisons)));
+        }
         // Last, so that a folder with a summary is a complete one.
         files.push((layout.summary(), encode_summary(&self.summary)));
         for (path, bytes) in &files {
@@ -241,6 +245,7 @@ fn remove_stale(layout: &Layout, kept: &BTreeSet<PathBuf>) -> Result<(), Results
                 layout.clients(),
                 layout.fleet(),
                 layout.tenants(),
+                layout.comparison(),
                 layout.requests(),
                 layout.report(),
                 layout.compare(),

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod limits;
+pub mod plan;
 pub mod plot;
 pub mod run;
 pub mod schema;

@@ -42,6 +42,9 @@ pub enum Command {
     /// Each value is judged by a whole paired experiment with its declared looks: doubled until a ratio property does not
     /// hold, then halved between. Exit code 0: every search has an answer; 1: one has none; 3: interrupted.
     Plan(PlanArgs),
+    /// Look into files of batch requests.
+    #[command(subcommand)]
+    Batch(BatchCommand),
     /// Redraw the figures of a result folder, or overlay two.
     Plot(PlotArgs),
 }
@@ -268,6 +271,44 @@ pub struct CoverageArgs {
 pub struct NewArgs {
     /// The file to write.
     pub path: PathBuf,
+}
+
+/// Subcommands of `batch`.
+#[derive(Debug, Subcommand)]
+pub enum BatchCommand {
+    /// Check files of batch requests by the limits of a profile: form, size, model, content. Nothing is uploaded.
+    #[command(after_help = BATCH_CHECK_EXAMPLES)]
+    Check(BatchCheckArgs),
+}
+
+const BATCH_CHECK_EXAMPLES: &str = "\
+Exit codes:
+  0  every file would be worked on
+  1  one would be refused, or its job would fail
+  2  a file cannot be read, or bad usage
+
+Examples:
+  tidegate batch check nightly.jsonl
+  tidegate batch check --provider openai --endpoint /v1/chat/completions --overlay public-api part-*.jsonl";
+
+/// Options of `batch check`.
+#[derive(Debug, Args)]
+pub struct BatchCheckArgs {
+    /// The files: JSON lines in the form that OpenAI or Anthropic take.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// A built-in profile, or a path.
+    #[arg(long, value_name = "PROFILE", default_value = "digitalocean-inference")]
+    pub profile: String,
+    /// Switch on a set of limits that is off by default. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub overlay: Vec<String>,
+    /// The provider they are meant for [default: by the form of the first line].
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<String>,
+    /// Path of their requests; `none` when the submission names none [default: the `url` of the first line].
+    #[arg(long, value_name = "PATH")]
+    pub endpoint: Option<String>,
 }
 
 /// Subcommands of `trace`.

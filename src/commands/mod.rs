@@ -1,5 +1,6 @@
 //! One file a command; each only reads its arguments, calls the libraries and prints.
 
+pub mod batch;
 pub mod check;
 pub mod limits;
 pub mod plan;

@@ -238,6 +238,7 @@ pub(crate) mod tests {
                 row("accepted", "10", Verdict::Holds, None),
                 row("refused", "12", Verdict::Violated, Some(3)),
             ],
+            comparisons: Vec::new(),
             profile: Some(ProfileRow {
                 id: "acme".to_owned(),
                 title: "Acme limits".to_owned(),

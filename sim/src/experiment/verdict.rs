@@ -110,7 +110,8 @@ fn judge(
         ));
     }
     let Some(alpha) = alpha.filter(|_| replications >= 2) else {
-        return unlooked(plan, replications);
+        let (reason, open) = unlooked(plan, replications);
+        return Judged { open, ..Judged::unclear(reason) };
     };
     let samples = evidence.pooled.map_or(0, |r| r.samples);
     if let Kind::Quantile(quantile) = kind
@@ -150,16 +151,14 @@ fn counted(measure: &Measure) -> &'static str {
     }
 }
 
-/// Why nothing can be decided at a count of replications that is not a look.
-fn unlooked(plan: &Plan, replications: u32) -> Judged {
+/// Why nothing can be decided at a count of replications that is not a look, and whether more replications may help.
+pub(super) fn unlooked(plan: &Plan, replications: u32) -> (String, bool) {
     match plan.looks().iter().find(|look| **look > replications) {
-        Some(next) => {
-            Judged::open(format!("{replications} of the {next} replications that the next look needs"))
+        Some(next) => (format!("{replications} of the {next} replications that the next look needs"), true),
+        None if replications < 2 => {
+            ("one replication has no interval: declare more in `scenario.replications`".to_owned(), false)
         }
-        None if replications < 2 => Judged::unclear(
-            "one replication has no interval: declare more in `scenario.replications`".to_owned(),
-        ),
-        None => Judged::unclear(format!("{replications} replications are beyond the last declared look")),
+        None => (format!("{replications} replications are beyond the last declared look"), false),
     }
 }
 
@@ -191,13 +190,13 @@ fn compare(found: &Interval, measure: &Measure, bound: Bound, basis: &str) -> Ju
     Judged { verdict, reason: words, interval: Some(*found), open: verdict == Verdict::Inconclusive }
 }
 
-fn bound_value(bound: Bound) -> f64 {
+pub(super) fn bound_value(bound: Bound) -> f64 {
     match bound {
         Bound::AtMost(value) | Bound::AtLeast(value) => value,
     }
 }
 
-fn keeps(value: f64, bound: Bound) -> bool {
+pub(super) fn keeps(value: f64, bound: Bound) -> bool {
     match bound {
         Bound::AtMost(most) => value <= most,
         Bound::AtLeast(least) => value >= least,
@@ -218,7 +217,7 @@ fn pooled_value(evidence: &Evidence) -> f64 {
 }
 
 /// Without trailing zeros.
-fn trimmed(value: f64, decimals: usize) -> String {
+pub(super) fn trimmed(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }

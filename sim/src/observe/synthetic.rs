@@ -124,6 +124,7 @@ pub(crate) fn scenario() -> Scenario {
         policy: Default::default(),
         fleet: Default::default(),
         batches: Vec::new(),
+        searches: Vec::new(),
         caveats: vec!["pool `h100` uses an uncalibrated roofline".to_owned()],
         hash: "5d41402abc4b2a76b9719d911017c592".to_owned(),
     }

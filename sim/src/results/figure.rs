@@ -22,6 +22,8 @@ pub enum Unit {
     Requests,
     /// A plain number: a ratio, a number of replicas.
     Number,
+    /// A figure divided by the same figure of another variant.
+    Ratio,
     /// Hours of GPUs.
     GpuHours,
     /// Money for an hour, in the scenario's currency.
@@ -42,6 +44,7 @@ impl Unit {
             Unit::RequestsPerS => format!("{} req/s", digits(value)),
             Unit::TokensPerS => format!("{} tok/s", digits(value)),
             Unit::Requests | Unit::Number => digits(value),
+            Unit::Ratio => four_places(value),
             Unit::GpuHours => format!("{} h", digits(value)),
             Unit::MoneyPerHour => format!("{} /h", digits(value)),
             Unit::MoneyPerMillionTokens => format!("{} /Mtok", digits(value)),
@@ -59,6 +62,7 @@ impl Unit {
             Unit::RequestsPerS => format!("{} to {} req/s", digits(low), digits(high)),
             Unit::TokensPerS => format!("{} to {} tok/s", digits(low), digits(high)),
             Unit::Requests | Unit::Number => format!("{} to {}", digits(low), digits(high)),
+            Unit::Ratio => format!("{} to {}", four_places(low), four_places(high)),
             Unit::GpuHours => format!("{} to {} h", digits(low), digits(high)),
             Unit::MoneyPerHour => format!("{} to {} /h", digits(low), digits(high)),
             Unit::MoneyPerMillionTokens => format!("{} to {} /Mtok", digits(low), digits(high)),
@@ -102,6 +106,12 @@ fn digits(value: f64) -> String {
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     // A rounded zero has no sign.
     if text == "-0" { "0".to_owned() } else { group(text) }
+}
+
+/// A ratio is near 1, and the fourth place tells 1.0499 from 1.05.
+fn four_places(value: f64) -> String {
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// `12345` as `12,345`.

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 /// fleet.csv                per change of the fleet in the first replication, when it can change
 /// jobs.csv                 per batch job of the first replication, when there is batch
 /// tenants.csv              per workload and tenant, when a workload has several
+/// comparison.csv           per cell of a property that compares with another variant
 /// requests.csv             per request, only when asked for
 /// <workload>-<metric>.hlog latency histograms (HdrHistogram V2)
 /// figures/*.svg, *.png     figures
@@ -72,6 +73,11 @@ impl Layout {
     /// `tenants.csv`.
     pub fn tenants(&self) -> PathBuf {
         self.root.join("tenants.csv")
+    }
+
+    /// `comparison.csv`.
+    pub fn comparison(&self) -> PathBuf {
+        self.root.join("comparison.csv")
     }
 
     /// `requests.csv`.

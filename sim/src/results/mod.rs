@@ -5,6 +5,8 @@
 
 mod batch;
 mod batch_table;
+pub mod comparison;
+mod comparison_table;
 pub mod figure;
 mod files;
 mod fleet;
@@ -20,6 +22,7 @@ pub mod table;
 mod timeline;
 
 pub use batch::{BatchAccount, BatchRequests, BatchSummary, JobRow};
+pub use comparison::Comparison;
 pub use figure::{Estimate, Figure, Unit, asked};
 pub use files::{ResultsError, write_atomic};
 pub use fleet::{AttemptSummary, ClientRow, CostSummary, FleetRow, FleetSummary, TierCost};

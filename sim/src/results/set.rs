@@ -1,6 +1,7 @@
 //! A whole result folder in memory: written at the end of a run, read back to draw or to compare.
 
 use super::batch::{JobRow, encode_jobs, job_rows, read_jobs};
+use super::comparison::encode_comparisons;
 use super::figure::count;
 use super::files::{ResultsError, read_text, write_atomic};
 use super::fleet::{
@@ -141,6 +142,9 @@ impl ResultSet {
         if !self.tenants.is_empty() {
             files.push((layout.tenants(), encode_tenants(&self.tenants)));
         }
+        if !self.summary.comparisons.is_empty() {
+            files.push((layout.comparison(), encode_comparisons(&self.summary.comparisons)));
+        }
         // Last, so that a folder with a summary is a complete one.
         files.push((layout.summary(), encode_summary(&self.summary)));
         for (path, bytes) in &files {
@@ -259,6 +263,7 @@ fn remove_stale(layout: &Layout, kept: &BTreeSet<PathBuf>) -> Result<(), Results
                 layout.fleet(),
                 layout.jobs(),
                 layout.tenants(),
+                layout.comparison(),
                 layout.requests(),
                 layout.report(),
                 layout.compare(),

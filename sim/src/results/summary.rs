@@ -1,6 +1,7 @@
 //! `summary.json`: the whole result of a run in one file that other programs read.
 
 use super::batch::BatchSummary;
+use super::comparison::Comparison;
 use super::figure::{Estimate, Figure, Unit, measure_name, measure_unit, pool_unit};
 use super::fleet::{AttemptSummary, CostSummary, FleetSummary};
 use super::policy::{
@@ -44,6 +45,9 @@ pub struct Summary {
     /// Exact claims and what was found, in the scenario's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expectations: Vec<ExpectationRow>,
+    /// What was compared with other variants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comparisons: Vec<Comparison>,
     /// The profile that the limits are from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileRow>,
@@ -321,6 +325,7 @@ impl Summary {
             caveats: scenario.caveats.iter().cloned().chain(bill::caveats(scenario)).collect(),
             properties,
             expectations: Vec::new(),
+            comparisons: Vec::new(),
             profile: policy.profile.as_ref().map(|profile| profile_row(profile, policy, recording)),
             binds_first: binds_first(&limits),
             limits,

@@ -296,6 +296,27 @@ pub enum Preempt {
     Swap(Span),
 }
 
+impl Default for BatchRules {
+    /// What a pool does that says nothing: below real-time on the gateway and in the engine, earliest deadline first,
+    /// accounts in turn, as many as fit.
+    fn default() -> Self {
+        BatchRules {
+            priority: BatchPriority::Engine,
+            order: JobOrder::Deadline,
+            fair: true,
+            concurrency: None,
+            headroom: 0,
+            windows: Vec::new(),
+            period: Span::from_secs(86_400),
+            gate: None,
+            controller: None,
+            urgency: None,
+            lend: None,
+            quantum: None,
+        }
+    }
+}
+
 /// State of a batch job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobState {
@@ -356,26 +377,5 @@ impl JobState {
     pub fn is_last(self) -> bool {
         use JobState::{Cancelled, Completed, Expired, Failed, Refused};
         matches!(self, Refused | Failed | Completed | Expired | Cancelled)
-    }
-}
-
-impl Default for BatchRules {
-    /// What a pool does that says nothing: below real-time on the gateway and in the engine, earliest deadline first,
-    /// accounts in turn, as many as fit.
-    fn default() -> Self {
-        BatchRules {
-            priority: BatchPriority::Engine,
-            order: JobOrder::Deadline,
-            fair: true,
-            concurrency: None,
-            headroom: 0,
-            windows: Vec::new(),
-            period: Span::from_secs(86_400),
-            gate: None,
-            controller: None,
-            urgency: None,
-            lend: None,
-            quantum: None,
-        }
     }
 }

@@ -18,6 +18,7 @@ use super::leaf::{
     ArchitectureName, Bytes, CalibrationName, Coefficient, Count, Cv, Delay, Duration, GpuName, Lasting,
     Name, Number, Rate, Raw, Share, TOKENS_MOST, Text, Tokens, YEAR,
 };
+use super::plan_file::PlanFile;
 use super::policy_file::{AccountFile, EndpointFile, ExpectFile, LimitFile, OperationFile, RequestFile};
 use super::variants::Variants;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -58,6 +59,8 @@ section! {
         expect: Entries<ExpectFile>,
         /// Claims about the results, decided with statistics.
         properties: Entries<PropertyFile>,
+        /// Searches for the largest value of a key with which the ratio properties hold.
+        plan: Entries<PlanFile>,
         /// Named sets of overrides: key paths, in quotes, and their values.
         variants: Variants,
     }

@@ -21,6 +21,8 @@ mod leaf;
 mod load;
 mod overrides;
 mod per_window;
+pub mod plan;
+mod plan_file;
 pub mod policy;
 mod policy_file;
 pub mod profile;
@@ -87,6 +89,8 @@ pub struct Scenario {
     pub fleet: Fleet,
     /// Jobs of requests that must be over within a window, below everything else.
     pub batches: Vec<Batch>,
+    /// Searches that `tidegate plan` makes.
+    pub searches: Vec<plan::Search>,
     /// Notes that every report must carry ("pool `chat` uses an uncalibrated roofline").
     pub caveats: Vec<String>,
     /// BLAKE3 over the effective values, overrides included, and the contents of the files it names (hex).

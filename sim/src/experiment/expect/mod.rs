@@ -15,7 +15,8 @@ use crate::limits::Usage;
 use crate::observe::jobs::JobBook;
 use crate::observe::{JobFact, Observer};
 use crate::request::{
-    CONFLICT, CONTEXT_LENGTH, Finished, NO_ENDPOINT, NO_REPLICA, Outcome, QUEUE_FULL, Refusal, RequestHead,
+    CONFLICT, CONTEXT_LENGTH, Finished, INVALID_INPUT_FILE, NO_ENDPOINT, NO_REPLICA, Outcome, QUEUE_FULL,
+    Refusal, RequestHead,
 };
 use crate::results::{ExpectationRow, Verdict};
 use crate::scenario::Scenario;
@@ -149,7 +150,7 @@ fn status(policy: &Policy, reason: u16) -> u16 {
     match (policy.limit_of(reason), reason) {
         (Some(limit), _) => limit.answer.status,
         (None, QUEUE_FULL) => 429,
-        (None, CONTEXT_LENGTH) => 400,
+        (None, CONTEXT_LENGTH | INVALID_INPUT_FILE) => 400,
         (None, NO_ENDPOINT) => 404,
         (None, CONFLICT) => 409,
         (None, NO_REPLICA) => 503,

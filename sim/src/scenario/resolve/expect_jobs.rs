@@ -130,3 +130,88 @@ fn table<const N: usize>(
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Overrides, Scenario, load_str};
+    use crate::time::Span;
+
+    const FILE: &str = r#"
+[scenario]
+question = "Are the jobs done in time?"
+horizon = "2h"
+replications = 1
+
+[models.m]
+
+[pools.p]
+engine = "slots"
+model = "m"
+servers = 4
+service = "1s"
+
+[tiers.t]
+pools = ["p"]
+
+[batch.off]
+tier = "t"
+jobs = [{ at = "0s", requests = 100 }]
+enabled = false
+
+[batch.nightly]
+tier = "t"
+jobs = [{ at = "0s", requests = 100 }, { at = "1h", requests = 50 }]
+
+[[expect]]
+batch = "nightly"
+"#;
+
+    fn load(lines: &str) -> Scenario {
+        load_str("x.toml", &format!("{FILE}{lines}\n"), &Overrides::default()).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_named_must_be_none() {
+        let scenario =
+            load("jobs = { completed = 1, expired = 2 }\nrequests = { unfinished = 3, completed = 4 }");
+        let expected = &scenario.policy.expectations[0];
+        assert_eq!((&expected.name[..], expected.stream), ("nightly", Some(Stream::Batch(0))));
+        let mut states = [0; JobState::ALL.len()];
+        states[JobState::Completed as usize] = 1;
+        states[JobState::Expired as usize] = 2;
+        assert_eq!(expected.claims, [Claim::Jobs(states), Claim::JobRequests([4, 0, 0, 0, 3])]);
+    }
+
+    #[test]
+    fn each_job_can_be_claimed_in_order() {
+        let lines = "job_states = [\"in_progress\", \"completed\"]\njob_ends = [\"never\", \"24h\"]\nlines = [0, 50001]";
+        let claims = load(lines).policy.expectations.remove(0).claims;
+        let day = Time::ZERO + Span::from_secs(86_400);
+        assert_eq!(
+            claims,
+            [
+                Claim::JobStates(vec![JobState::InProgress, JobState::Completed]),
+                Claim::JobEnds(vec![None, Some(day)]),
+                Claim::JobLines(vec![0, 50_001]),
+            ]
+        );
+    }
+
+    #[test]
+    fn every_state_has_its_word() {
+        for state in JobState::ALL {
+            let claims =
+                load(&format!("job_states = [\"{}\"]", state.name())).policy.expectations.remove(0).claims;
+            assert_eq!(claims, [Claim::JobStates(vec![state])]);
+        }
+    }
+
+    #[test]
+    fn tokens_and_reasons_are_counts() {
+        let lines = "enqueued_peak = 2_000\nenqueued_end = 0\nreasons = { queue-full = 1 }";
+        let claims = load(lines).policy.expectations.remove(0).claims;
+        let full = Claim::JobsFor(crate::request::QUEUE_FULL, 1);
+        assert_eq!(claims, [full, Claim::EnqueuedPeak(2_000), Claim::EnqueuedEnd(0)]);
+    }
+}

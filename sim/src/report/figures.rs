@@ -1,5 +1,6 @@
 //! Which figures a result set has, and what is on them.
 
+use super::against;
 use super::axis::Axis;
 use super::over_time;
 use super::plot::{About, Look, Mark, Plot, Series};
@@ -50,6 +51,7 @@ pub fn figures(results: &ResultSet, only: Option<Metric>) -> Vec<Plot> {
                 figures.extend(over_time::replicas(results, &pool.name, &rows));
             }
         }
+        figures.extend(against::figures(results));
     }
     figures
 }

@@ -44,7 +44,7 @@ impl<'a> Clock<'a> {
     fn plot(&self, about: About, name: &str, title: &str, note: &str, y: Axis, series: Vec<Series>) -> Plot {
         let (owner, title) = match &about {
             About::Pool(pool) => (pool, format!("{title} pool {pool}")),
-            About::Workload(workload) => (workload, format!("{title} {workload}")),
+            About::Workload(name) | About::Comparison(name) => (name, format!("{title} {name}")),
         };
         Plot {
             name: format!("{owner}-{name}"),

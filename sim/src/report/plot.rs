@@ -31,6 +31,8 @@ pub enum About {
     Workload(String),
     /// A pool.
     Pool(String),
+    /// The variant that the run is compared with.
+    Comparison(String),
 }
 
 /// A line, or an area down to the x axis.
@@ -54,6 +56,8 @@ pub(super) enum Look {
     Dotted,
     /// A line over a tinted area.
     Area,
+    /// The points enclose a tinted area.
+    Block,
 }
 
 /// A value worth a line across the figure, with its name.

@@ -306,3 +306,6 @@ impl Observer for Ear<'_, '_> {
         self.pairs.iter_mut().for_each(|pairs| pairs.metered(self.side, limit, usage));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,8 @@ fn over_time(results: &ResultSet, comparison: &Comparison, claim: &ClaimRow, poo
     shaded.retain(|shade| shade.until > until / 500.0);
     let whose = claim.workload.as_deref().unwrap_or("all real-time requests");
     let requests: u64 = claim.stretches(pool).map(|cell| cell.completed).sum();
-    let note = format!("{} completed requests; same arrivals in both, ratios within replications", count(requests));
+    let note =
+        format!("{} completed requests; same arrivals in both, ratios within replications", count(requests));
     Some(Plot {
         name: format!(
             "{}-{}-of-{}-to-{}-{pool}",

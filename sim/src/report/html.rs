@@ -7,7 +7,8 @@ use super::plot::{About, Plot};
 use crate::results::figure::{Estimate, Figure, QUANTILES, Unit, count, quantile_name};
 use crate::results::table::Table;
 use crate::results::{
-    BindsFirst, Comparison, ExpectationRow, PoolSummary, ProfileRow, ResultSet, Summary, Verdict, WorkloadSummary,
+    BindsFirst, Comparison, ExpectationRow, PoolSummary, ProfileRow, ResultSet, Summary, Verdict,
+    WorkloadSummary,
 };
 use crate::scenario::Metric;
 use minijinja::{Environment, Value, context};

@@ -89,7 +89,11 @@ impl Parts {
             b.transfer,
             b.preemption,
         ];
-        Parts { ns: parts.map(|part| part.as_nanos()), beside: end.beside.as_nanos(), whole: end.e2e.as_nanos() }
+        Parts {
+            ns: parts.map(|part| part.as_nanos()),
+            beside: end.beside.as_nanos(),
+            whole: end.e2e.as_nanos(),
+        }
     }
 
     /// Up to the first token. What of `beside` came before it is not known: it stays in the steps.

@@ -49,18 +49,19 @@ tier = "talk"
 arrivals = { kind = "poisson", rate = "1/s" }
 prompt = { kind = "lognormal", mean = 100, cv = 1.0, least = 8, most = 1000 }
 output = { kind = "lognormal", mean = 60, cv = 0.8, least = 1, most = 300 }
-sessions = { turns = { kind = "geometric", mean = 4 }, think = { kind = "exponential", mean = "4s" }, context = "2k" }
+sessions = { turns = { kind = "uniform", least = 1, most = 7 }, think = { kind = "exponential", mean = "4s" }, context_most = "2k" }
 
 [workloads.calls]
 tier = "work"
 arrivals = { kind = "poisson", rate = "32/s" }
 patience = "3s"
-client = { retry = { most = 2, base = "200ms" } }
+retry = { most = 2, base = "200ms" }
 "#;
 
 fn scenario(set: &[&str]) -> Scenario {
     let set = set.iter().map(|&key| key.to_owned()).collect();
-    load_str("test.toml", SCENARIO, &Overrides { set, ..Overrides::default() }).unwrap_or_else(|found| panic!("{found}"))
+    load_str("test.toml", SCENARIO, &Overrides { set, ..Overrides::default() })
+        .unwrap_or_else(|found| panic!("{found}"))
 }
 
 /// Another variant, named `other`.
@@ -138,7 +139,10 @@ fn the_scenario_itself_is_to_the_byte_what_it_is_alone() {
     let alone = Scenario { properties: Vec::new(), ..with.clone() };
     let alone = run(&alone, options(&Control::default(), 1, Mode::Fast), None).unwrap();
     assert_eq!((&found.recording, &found.totals), (&alone.recording, &alone.totals));
-    assert_eq!((&found.estimates[..alone.estimates.len()], found.arrival_hash), (&alone.estimates[..], alone.arrival_hash));
+    assert_eq!(
+        (&found.estimates[..alone.estimates.len()], found.arrival_hash),
+        (&alone.estimates[..], alone.arrival_hash)
+    );
 }
 
 #[test]
@@ -151,7 +155,9 @@ fn figures_of_the_other_side_are_those_that_it_has_when_it_is_run_alone() {
     let folded = super::comparisons(&with, std::slice::from_ref(&slower)).unwrap();
     let against = &folded[0];
     let found = compared(&with, &slower, Mode::Fast);
-    assert!(only(&found).differences.is_empty(), "all is completed on both sides: {:?}", only(&found).differences);
+    // Later turns of a dialogue may come too late on the slower side; nothing else differs.
+    let differences = &only(&found).differences;
+    assert!(differences.iter().all(|row| row.workload == "dialogue"), "{differences:?}");
     // What the cells were read from, by way of a second run of the replication.
     let readings = fold(&with, &folded);
     let compare = |position: usize, cell: usize, workload: usize, metric: Metric| {
@@ -188,7 +194,7 @@ fn fold(with: &Scenario, against: &[super::Against<'_>]) -> Vec<super::Folded> {
 
 #[test]
 fn a_slower_law_violates_and_its_time_is_in_the_steps() {
-    let with = Scenario { properties: claims(), ..scenario(&["pools.fast.step_time.base=\"10ms\""]) };
+    let with = Scenario { properties: claims(), ..scenario(&["pools.fast.step_time.base=\"14ms\""]) };
     let found = compared(&with, &other(&[]), Mode::Fast);
     for decision in &found.decisions[..4] {
         assert_eq!(decision.verdict, Verdict::Violated, "{}", decision.reason);
@@ -199,7 +205,10 @@ fn a_slower_law_violates_and_its_time_is_in_the_steps() {
     for cell in plain {
         assert_eq!(cell.ratio, Some(1.0), "the other pool is not touched: {cell:?}");
     }
-    let e2e = comparison.attributions.iter().find(|row| row.workload.as_deref() == Some("chat") && row.latency == "e2e");
+    let e2e = comparison
+        .attributions
+        .iter()
+        .find(|row| row.workload.as_deref() == Some("chat") && row.latency == "e2e");
     let e2e = e2e.unwrap();
     let part = |name: &str| e2e.parts.iter().find(|part| part.part == name).unwrap();
     let steps = part("steps-trajectory");
@@ -212,21 +221,31 @@ fn a_slower_law_violates_and_its_time_is_in_the_steps() {
 
 #[test]
 fn what_is_refused_or_given_up_on_one_side_only_is_listed_and_keeps_it_from_holding() {
-    let with = Scenario { properties: claims(), ..scenario(&["pools.fast.queue.most=1", "pools.fast.outstanding=8"]) };
+    let with = Scenario {
+        properties: claims(),
+        ..scenario(&["pools.fast.queue.most=1", "pools.fast.outstanding=8"])
+    };
     let found = compared(&with, &other(&[]), Mode::Fast);
     let comparison = only(&found);
-    let row = comparison.differences.iter().find(|row| row.with == "refused (queue-full)" && row.workload == "chat");
+    let row = comparison
+        .differences
+        .iter()
+        .find(|row| row.with == "refused (queue-full)" && row.workload == "chat");
     let row = row.unwrap_or_else(|| panic!("{:?}", comparison.differences));
     assert!(row.decides && row.without == "completed" && row.requests > 0);
     assert!(found.decisions.iter().all(|decision| decision.verdict != Verdict::Holds));
     let refused: u64 = found.recording.workloads[0].refusals.iter().sum();
-    let listed = comparison.differences.iter().filter(|row| row.workload == "chat" && row.with.starts_with("refused"));
+    let listed =
+        comparison.differences.iter().filter(|row| row.workload == "chat" && row.with.starts_with("refused"));
     assert_eq!(listed.map(|row| row.requests).sum::<u64>(), refused, "the other side refuses nobody");
 }
 
 #[test]
 fn a_workload_that_one_side_does_not_have_is_offered_there_only() {
-    let with = Scenario { properties: vec![claim("chat", Some(0), Measure::Mean(Metric::E2e), None)], ..scenario(&[]) };
+    let with = Scenario {
+        properties: vec![claim("chat", Some(0), Measure::Mean(Metric::E2e), None)],
+        ..scenario(&[])
+    };
     let mut without = other(&[]);
     without.workloads.remove(2);
     let found = compared(&with, &without, Mode::Fast);
@@ -248,11 +267,14 @@ fn threads_and_the_way_the_engine_advances_change_nothing() {
     let bytes = |threads: usize, mode: Mode| {
         let control = Control::default();
         let found =
-            run_against(&with, std::slice::from_ref(&without), options(&control, threads, mode), None).unwrap();
+            run_against(&with, std::slice::from_ref(&without), options(&control, threads, mode), None)
+                .unwrap();
         encode_summary(&found.summary(&with))
     };
     let plain = bytes(1, Mode::Fast);
-    assert!(plain == bytes(2, Mode::Fast) && plain == bytes(1, Mode::Naive) && plain == bytes(2, Mode::Unskipped));
+    assert!(
+        plain == bytes(2, Mode::Fast) && plain == bytes(1, Mode::Naive) && plain == bytes(2, Mode::Unskipped)
+    );
 }
 
 #[test]

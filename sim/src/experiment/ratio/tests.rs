@@ -80,7 +80,10 @@ fn where_nothing_is_random_the_point_decides_to_the_fourth_place() {
     );
     let few = ask(1.0499, &MEAN, 9_999).decision;
     assert_eq!((few.verdict, few.open), (Verdict::Inconclusive, false));
-    assert_eq!(few.reason, "pool chat: 9,999 completed requests are fewer than the 10,000 that a ratio needs");
+    assert_eq!(
+        few.reason,
+        "pool chat: 9,999 completed requests are fewer than the 10,000 that a ratio needs"
+    );
     // A histogram knows a quantile to a thousandth: nearer to the bound nobody knows.
     for (ratio, verdict) in [
         (1.048, Verdict::Holds),
@@ -131,7 +134,11 @@ fn a_claim_is_about_every_cell_and_names_the_worst() {
     cells[1] = cell("hour 13 of pool chat", &around(1.2), 10_000);
     let found = decide_cells(&cells, &MEAN, BOUND);
     assert_eq!((found.decision.verdict, found.worst), (Verdict::Violated, Some(1)));
-    assert!(found.decision.reason.ends_with("is not at most 1.05 in 1 of 3 cells"), "{}", found.decision.reason);
+    assert!(
+        found.decision.reason.ends_with("is not at most 1.05 in 1 of 3 cells"),
+        "{}",
+        found.decision.reason
+    );
     assert_eq!(found.cells[0].verdict, Verdict::Holds);
 }
 
@@ -140,7 +147,11 @@ fn a_cell_that_cannot_be_judged_keeps_it_from_holding_but_not_from_being_violate
     let good = cell("pool chat", &around(1.0), 10_000);
     let few = cell("hour 3 of pool chat", &around(1.0), 100);
     let found = decide_cells(&[good.clone(), few.clone()], &MEAN, BOUND).decision;
-    assert_eq!((found.verdict, found.open), (Verdict::Inconclusive, true), "more replications bring more requests");
+    assert_eq!(
+        (found.verdict, found.open),
+        (Verdict::Inconclusive, true),
+        "more replications bring more requests"
+    );
     assert_eq!(
         found.reason,
         "hour 3 of pool chat: 500 completed requests are fewer than the 10,000 that a ratio needs"
@@ -225,7 +236,8 @@ fn rates(truths: &[f64], noise: f64, trials: u32, seed: u64) -> (f64, f64) {
         };
         let all: Vec<Vec<f64>> = truths.iter().map(|truth| draw(truth, &mut rng)).collect();
         for look in LOOKS {
-            let cells: Vec<Cell> = all.iter().map(|ratios| cell("", &ratios[..look as usize], 1_000)).collect();
+            let cells: Vec<Cell> =
+                all.iter().map(|ratios| cell("", &ratios[..look as usize], 1_000)).collect();
             let found = decide_ratio(&cells, None, &plan, look, &MEAN, BOUND).decision;
             match found.verdict {
                 Verdict::Holds => holds += 1,

@@ -28,7 +28,8 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode> {
     let base = overrides(&args.scenario);
     let found = scenario::load(&args.scenario.file, &base).map_err(|found| diagnose::report(&found))?;
     let searches = wanted(args, &found)?;
-    let folder = args.out.clone().unwrap_or_else(|| Path::new("results").join(stem(&format!("{}-plan", found.name))));
+    let folder =
+        args.out.clone().unwrap_or_else(|| Path::new("results").join(stem(&format!("{}-plan", found.name))));
     can_write(&folder.join("plan.json"))?;
     // The ends of every search, before an hour is spent on the first.
     for search in &searches {
@@ -66,7 +67,8 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode> {
 fn wanted(args: &PlanArgs, scenario: &Scenario) -> Result<Vec<Search>> {
     let all = &scenario.searches;
     if all.is_empty() {
-        let hint = "add `[[plan]]` with `name`, `knob` and `most`; scenarios/batch-frontier.toml is an example";
+        let hint =
+            "add `[[plan]]` with `name`, `knob` and `most`; scenarios/batch-frontier.toml is an example";
         return Err(miette!(help = hint, "{} declares no search", args.scenario.file.display()));
     }
     if !scenario.properties.iter().any(|property| property.ratio.is_some()) {
@@ -83,7 +85,8 @@ fn wanted(args: &PlanArgs, scenario: &Scenario) -> Result<Vec<Search>> {
 
 /// The scenario with the knob at a value.
 fn at(file: &Path, base: &Overrides, search: &Search, value: u64) -> Result<(Scenario, Overrides)> {
-    let mut overrides = Overrides { variant: search.variant.clone().or(base.variant.clone()), ..base.clone() };
+    let mut overrides =
+        Overrides { variant: search.variant.clone().or(base.variant.clone()), ..base.clone() };
     overrides.set.push(search.setting(value));
     let found = scenario::load(file, &overrides).map_err(|found| diagnose::report(&found))?;
     Ok((found, overrides))

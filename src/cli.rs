@@ -37,6 +37,11 @@ pub enum Command {
     /// Look into a request trace.
     #[command(subcommand)]
     Trace(TraceCommand),
+    /// Search the largest value of a knob with which batch leaves real-time alone, for each `[[plan]]` of a scenario.
+    ///
+    /// Each value is judged by a whole paired experiment with its declared looks: doubled until a ratio property does not
+    /// hold, then halved between. Exit code 0: every search has an answer; 1: one has none; 3: interrupted.
+    Plan(PlanArgs),
     /// Look into files of batch requests.
     #[command(subcommand)]
     Batch(BatchCommand),
@@ -90,6 +95,29 @@ pub struct RunArgs {
     /// How the engine advances. All three give the same answer; the slow ones are there to prove it.
     #[arg(long, value_enum, default_value_t = EngineMode::Fast)]
     pub engine: EngineMode,
+}
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Which scenario.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// Make this search only, by its name.
+    #[arg(long, value_name = "NAME")]
+    pub only: Option<String>,
+    /// Folder for the results [default: results/<scenario>-plan].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Threads for replications [default: one per core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Print what was found as JSON on standard output instead of tables.
+    #[arg(long)]
+    pub json: bool,
+    /// Draw no figures.
+    #[arg(long)]
+    pub no_plots: bool,
 }
 
 /// How the engine advances.

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Schema(args) => commands::schema::schema(&args),
         Command::Limits(command) => commands::limits::run(&command),
         Command::Trace(TraceCommand::Inspect(args)) => commands::trace::inspect(&args),
+        Command::Plan(args) => commands::plan::plan(&args),
         Command::Batch(BatchCommand::Check(args)) => commands::batch::check(&args),
         Command::Plot(args) => commands::plot::plot(&args),
     };

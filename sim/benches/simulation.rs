@@ -85,6 +85,7 @@ fn scenario(replicas: u16, route: Route) -> Scenario {
         policy: Default::default(),
         fleet: Default::default(),
         batches: Vec::new(),
+        searches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),
     }

@@ -68,6 +68,7 @@ fn scenario(arrivals: Arrivals, sessions: Option<Sessions>) -> Scenario {
         policy: Default::default(),
         fleet: Default::default(),
         batches: Vec::new(),
+        searches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),
     }

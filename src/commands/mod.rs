@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod check;
 pub mod limits;
+pub mod plan;
 pub mod plot;
 pub mod run;
 pub mod schema;

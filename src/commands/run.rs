@@ -33,7 +33,8 @@ pub fn run(args: &RunArgs) -> miette::Result<ExitCode> {
     stop_on_ctrl_c(&control);
     let experiment = simulate(args, &scenario, &layout, &control)?;
     let results = ResultSet::new(experiment.summary(&scenario), &experiment.recording)
-        .with_fleet(&scenario, &experiment.fleet);
+        .with_fleet(&scenario, &experiment.fleet)
+        .with_jobs(&scenario, &experiment.jobs);
     // The tables first: should writing fail after all, the answer is not lost. And the other way round.
     let printed = print(args, &results.summary);
     let written = write(args, &results, &layout)?;

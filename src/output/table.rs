@@ -10,7 +10,7 @@ use tidegate_sim::scenario::Metric;
 /// Width of tables of words, columns of a terminal: fixed, because what is printed does not depend on the terminal.
 const WORDS_WIDTH: u16 = 150;
 
-/// Everything `run` prints: latencies, rates and outcomes by workload, clients that try again, load by pool, the fleet
+/// Everything `run` prints: latencies, rates and outcomes by workload, batch jobs, clients that try again, load by pool, the fleet
 /// and its costs, limits, the control plane, expectations and properties with their verdicts, and why one does not hold.
 pub fn summary_text(summary: &Summary) -> String {
     let mut text = format!("{}\n{}\n", summary.question, summary.caption());
@@ -20,9 +20,12 @@ pub fn summary_text(summary: &Summary) -> String {
     for workload in &summary.workloads {
         text += &render(&latency_table(workload));
         text += &render(&rate_table(workload));
-        if workload.adds_overhead() {
+        if workload.has_more_than_waits() {
             text += &render(&workload.budget_table());
         }
+    }
+    for table in summary.batch_tables() {
+        text += &render(&table);
     }
     text += &render(&summary.client_table());
     for table in summary.pool_tables() {
@@ -235,6 +238,7 @@ pub(crate) mod tests {
                 row("accepted", "10", Verdict::Holds, None),
                 row("refused", "12", Verdict::Violated, Some(3)),
             ],
+            comparisons: Vec::new(),
             profile: Some(ProfileRow {
                 id: "acme".to_owned(),
                 title: "Acme limits".to_owned(),
@@ -260,6 +264,7 @@ pub(crate) mod tests {
             }],
             workloads: Vec::new(),
             all_workloads: Vec::new(),
+            batches: Vec::new(),
             pools: Vec::new(),
             costs: None,
         }

@@ -159,6 +159,7 @@ pub fn scenario(horizon: Span, pools: Vec<Pool>, workloads: Vec<Workload>) -> Sc
         policy: Default::default(),
         fleet: Default::default(),
         batches: Vec::new(),
+        searches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),
     }

@@ -149,6 +149,7 @@ pub(super) fn scenario(
         },
         fleet: Default::default(),
         batches: Vec::new(),
+        searches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),
     }

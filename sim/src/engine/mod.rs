@@ -16,6 +16,7 @@ pub mod event;
 mod failures;
 mod fleet;
 mod lending;
+mod lockstep;
 mod operations;
 pub mod queue;
 mod sending;
@@ -33,6 +34,7 @@ use crate::request::{Arrival, Outcome, RequestHead};
 use crate::scenario::Scenario;
 use crate::time::Time;
 use crate::workload::Source;
+pub use lockstep::{Listeners, Run, lockstep};
 pub use simulation::Simulation;
 use std::ops::ControlFlow;
 

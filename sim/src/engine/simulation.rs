@@ -31,7 +31,7 @@ const DRAIN: u64 = 100;
 const LEAST_DRAIN: Span = Span::from_secs(3_600);
 
 /// Events between two looks of the watcher.
-const WATCH_EVERY: u64 = 1 << 14;
+pub(super) const WATCH_EVERY: u64 = 1 << 14;
 
 /// A scenario in motion.
 #[derive(Debug)]
@@ -154,7 +154,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
                 break;
             }
         }
-        self.close(observer)
+        self.finish(observer)
     }
 
     /// Tells what there is at the start. To be called once, before the first [`Simulation::step`].
@@ -353,8 +353,10 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
         self.settle_all(observer);
     }
 
+    /// Ends the run, once [`Simulation::step`] finds nothing more to do, and says what it amounted to.
+    ///
     /// Asserts that every request that was offered ended exactly once.
-    fn close(mut self, observer: &mut impl Observer) -> Totals {
+    pub fn finish(mut self, observer: &mut impl Observer) -> Totals {
         if !self.cut && !self.now.as_nanos().is_multiple_of(self.scenario.bin.as_nanos()) {
             self.sample(observer);
         }

@@ -9,24 +9,30 @@
 //! should be judged by their verdicts.
 
 mod expect;
+mod paired;
+pub mod ratio;
 pub mod replicate;
 pub mod search;
 pub mod statistics;
 pub mod verdict;
 
 use crate::engine::{Feed, Mode, Totals, simulate};
-use crate::observe::Observer;
 use crate::observe::fleet_log::FleetEvent;
+use crate::observe::jobs::JobStory;
 use crate::observe::recorder::{Reading, Recorder, Recording};
 use crate::observe::recording::Asked;
+use crate::observe::{Nobody, Observer};
 use crate::request::{Arrival, RequestHead, WorkloadId};
+use crate::results::comparison::Comparison;
 use crate::results::figure::{measure_name, measure_unit};
-use crate::results::{BoundRow, Estimate, ExpectationRow, Provenance, Summary, Verdict, VerdictRow, asked};
+use crate::results::{BoundRow, Estimate, ExpectationRow, Provenance, Summary, Unit, Verdict, VerdictRow, asked};
 use crate::rng::replication_seed;
 use crate::scenario::{Bound, Property, Scenario};
 use crate::time::Time;
 use crate::workload::{Source, SourceError, SourceHash};
 use expect::{Expectations, Finding, Found};
+use paired::{Against, Compared, comparisons};
+use ratio::RatioDecision;
 use replicate::{Control, replicate};
 use statistics::{ALPHA, Evidence, Kind, Plan, interval};
 use std::ops::ControlFlow;
@@ -55,6 +61,14 @@ pub enum ExperimentError {
         /// What failed.
         source: SourceError,
     },
+    /// A property compares with a variant that was not given.
+    #[error("property `{property}` compares with variant `{variant}`, which is not there")]
+    Variant {
+        /// Name of the property.
+        property: String,
+        /// Name of the variant, `base` for the scenario without one.
+        variant: String,
+    },
     /// The threads could not be started.
     #[error("cannot start `{threads}` threads: {source}")]
     Threads {
@@ -70,6 +84,7 @@ impl ExperimentError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             ExperimentError::Source { source, .. } => source.hint(),
+            ExperimentError::Variant { .. } => Some("declare it under `variants`"),
             ExperimentError::Threads { .. } => Some("ask for fewer with `--threads`"),
         }
     }
@@ -90,14 +105,19 @@ pub struct Experiment {
     pub decisions: Vec<Decision>,
     /// One row for each claim of each expectation, in order.
     pub expectations: Vec<ExpectationRow>,
+    /// What was compared with other variants, in the order in which properties name them.
+    pub comparisons: Vec<Comparison>,
     /// Stopped before its end. Replications that were cut are not in it, unless no other was finished.
     pub interrupted: bool,
     /// All there is is the beginning of the first replication.
     pub partial: bool,
     /// Every change of the fleet in the first replication; empty when the fleet cannot change.
     pub fleet: Vec<FleetEvent>,
+    /// Every batch job of the first replication, batch by batch.
+    pub jobs: Vec<JobStory>,
     /// Hash of the arrivals of the first replication; empty when that was stopped before it had drawn them all.
     pub arrival_hash: String,
+    plan: Plan,
 }
 
 /// One replication.
@@ -111,6 +131,10 @@ struct Replication {
     arrival_hash: Option<String>,
     /// Only of the first.
     fleet: Vec<FleetEvent>,
+    /// Only of the first.
+    jobs: Vec<JobStory>,
+    /// One for each comparison; empty when the replication was cut.
+    folded: Vec<paired::Folded>,
 }
 
 /// What the replications so far have left.
@@ -121,9 +145,12 @@ struct Collected {
     totals: Vec<Totals>,
     arrival_hash: Option<String>,
     fleet: Vec<FleetEvent>,
+    jobs: Vec<JobStory>,
     found: Found,
     /// By question, by replication.
     readings: Vec<Vec<Option<Reading>>>,
+    /// By comparison.
+    compared: Vec<Compared>,
     /// The first replication that was cut, in case none is whole.
     cut: Option<(u64, Replication)>,
 }
@@ -141,28 +168,58 @@ pub fn run(
     options: RunOptions<'_>,
     first: Option<&mut (dyn Observer + Send)>,
 ) -> Result<Experiment, ExperimentError> {
-    let plan = plan(scenario);
+    run_against(scenario, &[], options, first)
+}
+
+/// As [`run`], with the variants that properties compare with among `others`.
+///
+/// Where properties compare, a replication runs the scenario and each variant they name side by side, and costs what
+/// all of them cost; everything but those properties is to the bit what it is without. Where none does, `others` are
+/// not looked at.
+///
+/// # Errors
+/// As [`run`], and when a variant is not there.
+pub fn run_against(
+    scenario: &Scenario,
+    others: &[Scenario],
+    options: RunOptions<'_>,
+    first: Option<&mut (dyn Observer + Send)>,
+) -> Result<Experiment, ExperimentError> {
+    let against = comparisons(scenario, others)?;
+    let certain = scenario.is_deterministic() && against.iter().all(Against::is_deterministic);
+    let plan = if certain { Plan::certain() } else { Plan::new(&scenario.replications.looks) };
     let questions = questions(scenario);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .build()
         .map_err(|source| ExperimentError::Threads { threads: options.threads, source })?;
     let first = Mutex::new(first);
-    let mut collected = Collected { readings: vec![Vec::new(); questions.len()], ..Collected::default() };
+    let mut collected = Collected {
+        readings: vec![Vec::new(); questions.len()],
+        compared: against.iter().map(Against::start).collect(),
+        ..Collected::default()
+    };
     let mut decisions: Vec<Option<Decision>> = vec![None; scenario.properties.len()];
+    // By property; of those that compare, with the cells that the decision is about.
+    let mut ratios: Vec<Option<(RatioDecision, Vec<usize>)>> = vec![None; scenario.properties.len()];
     let mut start = 0;
     for &look in plan.looks() {
         let run = |index: u32| {
             let log =
                 (index == 0).then(|| first.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten();
-            one(scenario, index, options, log)
+            one(scenario, &against, index, options, log)
         };
-        let take =
-            |index: u32, done| collected.take(replication_seed(scenario.seed, index), done, &questions);
+        let take = |index: u32, done| {
+            collected.take(replication_seed(scenario.seed, index), done, &questions, &against)
+        };
         replicate(&pool, start..look, options.control, run, take)?;
         for (index, property) in scenario.properties.iter().enumerate() {
             let open = decisions[index].as_ref().is_none_or(|found| found.verdict == Verdict::Inconclusive);
-            if open {
+            if open && property.ratio.is_some() {
+                let found = collected.decide_ratio(&against, index, &plan);
+                decisions[index] = Some(found.0.decision.clone());
+                ratios[index] = Some(found);
+            } else if open {
                 let evidence = collected.evidence(&questions, figures_count(scenario) + index);
                 decisions[index] = Some(decide(&evidence, &plan, &property.measure, property.bound));
             }
@@ -175,6 +232,8 @@ pub fn run(
     let wanted_more =
         decisions.iter().flatten().any(|found| found.open) && plan.looks().last() != Some(&start);
     let stopped = options.control.is_stopped();
+    let compared = against.iter().zip(&collected.compared);
+    let compared = compared.map(|(against, compared)| compared.rows(against, &ratios, &plan)).collect();
     let interrupted = stopped && (wanted_more || collected.seeds.len() < start as usize);
     let partial = collected.fall_back(&questions);
     let figures = figures_count(scenario);
@@ -190,10 +249,13 @@ pub fn run(
         estimates,
         decisions: decisions.into_iter().flatten().collect(),
         expectations: collected.found.rows(scenario),
+        comparisons: compared,
         interrupted,
         partial,
         fleet: collected.fleet,
+        jobs: collected.jobs,
         arrival_hash,
+        plan,
     })
 }
 
@@ -216,30 +278,46 @@ impl Experiment {
     /// The same as the file that other programs read.
     pub fn summary(&self, scenario: &Scenario) -> Summary {
         let rows = scenario.properties.iter().zip(&self.decisions);
-        let plan = plan(scenario);
-        let rows = rows.map(|(property, found)| row(scenario, &plan, property, found)).collect();
+        let rows = rows.map(|(property, found)| row(scenario, &self.plan, property, found)).collect();
         let provenance = Provenance::new(scenario, self.arrival_hash.clone(), self.seeds.clone());
         let summary = Summary::new(scenario, &self.recording, provenance, rows, &self.estimates);
-        Summary { interrupted: self.interrupted, expectations: self.expectations.clone(), ..summary }
+        Summary {
+            interrupted: self.interrupted,
+            expectations: self.expectations.clone(),
+            comparisons: self.comparisons.clone(),
+            ..summary
+        }
     }
 }
 
-/// When to look at `scenario`: as declared, but once where every replication would be the same.
-fn plan(scenario: &Scenario) -> Plan {
-    if scenario.is_deterministic() { Plan::certain() } else { Plan::new(&scenario.replications.looks) }
+/// A bound as the summary has it.
+fn bound_row(bound: Bound) -> BoundRow {
+    match bound {
+        Bound::AtMost(most) => BoundRow::AtMost(most),
+        Bound::AtLeast(least) => BoundRow::AtLeast(least),
+    }
+}
+
+/// Confidence of the interval of a decision.
+fn confidence(found: &Decision, plan: &Plan) -> f64 {
+    match found.alpha {
+        Some(_) if plan.is_certain() => 1.0,
+        Some(alpha) if alpha > 0.0 => 1.0 - alpha,
+        _ => 1.0 - ALPHA,
+    }
 }
 
 fn row(scenario: &Scenario, plan: &Plan, property: &Property, found: &Decision) -> VerdictRow {
-    let bound = match property.bound {
-        Bound::AtMost(most) => BoundRow::AtMost(most),
-        Bound::AtLeast(least) => BoundRow::AtLeast(least),
+    let (figure, unit) = match &property.ratio {
+        Some(ratio) => (paired::figure_name(property, ratio), Unit::Ratio),
+        None => (measure_name(&property.measure), measure_unit(&property.measure)),
     };
     VerdictRow {
         property: property.name.clone(),
         workload: property.workload.map(|index| scenario.workloads[index].name.clone()),
-        figure: measure_name(&property.measure),
-        unit: measure_unit(&property.measure),
-        bound,
+        figure,
+        unit,
+        bound: bound_row(property.bound),
         verdict: found.verdict,
         estimate: found.pooled.map(|pooled| Estimate {
             value: pooled.value,
@@ -248,11 +326,7 @@ fn row(scenario: &Scenario, plan: &Plan, property: &Property, found: &Decision) 
             samples: pooled.samples,
             replications: found.replications,
         }),
-        confidence: match found.alpha {
-            Some(_) if plan.is_certain() => 1.0,
-            Some(alpha) if alpha > 0.0 => 1.0 - alpha,
-            _ => 1.0 - ALPHA,
-        },
+        confidence: confidence(found, plan),
         reason: found.reason.clone(),
     }
 }
@@ -271,7 +345,7 @@ fn figures_count(scenario: &Scenario) -> usize {
 fn kind(question: &Asked) -> Kind {
     match question {
         Asked::Workload(_, measure) => Kind::of(measure),
-        Asked::Budget(..) | Asked::Pool(..) | Asked::Tier(..) => Kind::Amount,
+        Asked::Budget(..) | Asked::Beside(_) | Asked::Pool(..) | Asked::Tier(..) => Kind::Amount,
     }
 }
 
@@ -288,14 +362,18 @@ fn estimate(evidence: &Evidence, kind: Kind) -> Option<Estimate> {
 }
 
 impl Collected {
-    fn take(&mut self, seed: u64, mut done: Replication, questions: &[Asked]) {
+    fn take(&mut self, seed: u64, mut done: Replication, questions: &[Asked], against: &[Against<'_>]) {
         self.arrival_hash = self.arrival_hash.take().or(done.arrival_hash.take());
         self.fleet.append(&mut done.fleet);
+        self.jobs.append(&mut done.jobs);
         if done.cut {
             self.cut.get_or_insert((seed, done));
             return;
         }
         self.found.take(std::mem::take(&mut done.findings));
+        for ((compared, against), folded) in self.compared.iter_mut().zip(against).zip(&done.folded) {
+            compared.take(against, folded);
+        }
         self.add(seed, done, questions);
     }
 
@@ -322,6 +400,14 @@ impl Collected {
         done.recording.horizon = done.recording.horizon.min(ended.max(done.recording.warmup));
         self.add(seed, done, questions);
         true
+    }
+
+    /// Decides a property that compares, after the whole replications there are.
+    fn decide_ratio(&self, against: &[Against<'_>], property: usize, plan: &Plan) -> (RatioDecision, Vec<usize>) {
+        let found = against.iter().zip(&self.compared);
+        let mut found = found.filter_map(|(against, compared)| Some((against, compared, against.position(property)?)));
+        let (against, compared, position) = found.next().expect("every property that compares has a comparison");
+        compared.decide(against, position, plan, self.seeds.len() as u32)
     }
 
     fn evidence(&self, questions: &[Asked], index: usize) -> Evidence {
@@ -356,16 +442,13 @@ impl Feed for Lent<'_> {
 /// Replication `index`, on this thread. The first hashes its arrivals as they go by.
 fn one(
     scenario: &Scenario,
+    against: &[Against<'_>],
     index: u32,
     options: RunOptions<'_>,
     log: Option<&mut (dyn Observer + Send)>,
 ) -> Result<Replication, ExperimentError> {
     let seed = replication_seed(scenario.seed, index);
-    let failed = |workload: usize| {
-        let workload = scenario.workloads[workload].name.clone();
-        move |source| ExperimentError::Source { workload, source }
-    };
-    let open = |index| Source::open(scenario, index as WorkloadId, seed).map_err(failed(index));
+    let open = |index| Source::open(scenario, index as WorkloadId, seed).map_err(failed(scenario, index));
     let mut sources = (0..scenario.workloads.len()).map(open).collect::<Result<Vec<_>, _>>()?;
     let hashed = if index == 0 { sources.len() } else { 0 };
     let mut hashes: Vec<SourceHash> = (0..hashed).map(|_| SourceHash::default()).collect();
@@ -388,7 +471,17 @@ fn one(
             Some(&mut both)
         }
     };
+    let mut folded = Vec::new();
     let totals = match more {
+        more if !against.is_empty() => {
+            let mut nobody = Nobody;
+            let more = more.unwrap_or(&mut nobody);
+            let mode = options.mode;
+            let (totals, found) =
+                paired::replicate(against, (scenario, feeds), seed, mode, &mut recorder, more, look)?;
+            folded = found;
+            totals
+        }
         None => simulate(scenario, feeds, seed, options.mode, &mut recorder, look),
         Some(more) => simulate(scenario, feeds, seed, options.mode, &mut (&mut recorder, more), look),
     };
@@ -403,15 +496,25 @@ fn one(
     }
     for (index, source) in sources.iter().enumerate() {
         if let Some(error) = source.error() {
-            return Err(failed(index)(error.clone()));
+            return Err(failed(scenario, index)(error.clone()));
         }
     }
     // A hash of the beginning only would look like a hash of other requests.
     let arrival_hash = (index == 0 && !watch.cut).then(|| SourceHash::combine(hashes));
     let findings = expected.filter(|_| !watch.cut).map(Expectations::finish).unwrap_or_default();
+    if watch.cut {
+        folded.clear();
+    }
     let fleet = recorder.take_fleet_log();
+    let jobs = if index == 0 { recorder.job_log() } else { Vec::new() };
     let recording = recorder.finish(totals.ended);
-    Ok(Replication { recording, totals, cut: watch.cut, findings, arrival_hash, fleet })
+    Ok(Replication { recording, totals, cut: watch.cut, findings, arrival_hash, fleet, jobs, folded })
+}
+
+/// Why workload `index` of `scenario` cannot be drawn.
+fn failed(scenario: &Scenario, index: usize) -> impl FnOnce(SourceError) -> ExperimentError {
+    let workload = scenario.workloads[index].name.clone();
+    move |source| ExperimentError::Source { workload, source }
 }
 
 /// Tells how far a replication is, and whether it was asked to stop.

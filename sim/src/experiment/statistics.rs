@@ -44,7 +44,7 @@ pub const RESOLUTION: f64 = 1e-3;
 pub enum Kind {
     /// A quantile in `(0, 1)`, read from a histogram.
     Quantile(f64),
-    /// A share of requests, in `[0, 1]`.
+    /// A share of requests or of jobs, in `[0, 1]`; of requests of jobs, too, whose samples are the jobs.
     Share,
     /// Anything else that is not negative: a mean, a rate.
     Amount,
@@ -54,9 +54,10 @@ impl Kind {
     /// The kind of `measure`.
     pub fn of(measure: &Measure) -> Self {
         match *measure {
-            Measure::Quantile(_, quantile) => Kind::Quantile(quantile),
-            Measure::Share(_) | Measure::GoodputShare => Kind::Share,
+            Measure::Quantile(_, quantile) | Measure::JobQuantile(quantile) => Kind::Quantile(quantile),
+            Measure::Share(_) | Measure::GoodputShare | Measure::Jobs(_) => Kind::Share,
             Measure::Mean(_)
+            | Measure::JobMean
             | Measure::Throughput
             | Measure::TokenThroughput
             | Measure::GoodputRate

@@ -8,7 +8,7 @@ use crate::experiment::statistics::{Evidence, Interval, Kind, Plan, certainty, i
 use crate::observe::recorder::Reading;
 use crate::results::Verdict;
 use crate::results::figure::{measure_name, measure_unit, quantile_name};
-use crate::scenario::{Bound, Measure};
+use crate::scenario::{Bound, JobShare, Measure};
 
 /// A verdict and what it rests on.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +33,7 @@ pub struct Decision {
 ///
 /// In this order:
 /// 1. A reading that is not finite decides nothing.
-/// 2. A bound that only a share of exactly 0 (or 1) can keep is a claim about every request, not an estimate: one
+/// 2. A bound that only a share of exactly 0 (or 1) can keep is a claim about every request (or job), not an estimate: one
 ///    counter-example violates it at any time, and none in all replications of a declared look lets it hold.
 /// 3. When nothing is random, one replication is the truth and is compared with the bound.
 /// 4. Fewer than two replications, a count that is not a declared look of `plan`, a replication without a sample,
@@ -89,8 +89,11 @@ fn judge(
     let exact = exact_bound(kind, bound);
     let against = |value: f64| !keeps(value, bound);
     if exact && evidence.present().any(|r| against(r.value)) {
-        let reason =
-            format!("some requests are against it: {}", measure_unit(measure).show(pooled_value(evidence)));
+        let reason = format!(
+            "some {}s are against it: {}",
+            counted(measure),
+            measure_unit(measure).show(pooled_value(evidence))
+        );
         return Judged::of(Verdict::Violated, reason);
     }
     if plan.is_certain()
@@ -107,7 +110,8 @@ fn judge(
         ));
     }
     let Some(alpha) = alpha.filter(|_| replications >= 2) else {
-        return unlooked(plan, replications);
+        let (reason, open) = unlooked(plan, replications);
+        return Judged { open, ..Judged::unclear(reason) };
     };
     let samples = evidence.pooled.map_or(0, |r| r.samples);
     if let Kind::Quantile(quantile) = kind
@@ -116,7 +120,14 @@ fn judge(
         return judged;
     }
     if exact {
-        let reason = format!("no request against it among {samples} in {replications} replications");
+        let one = counted(measure);
+        let reason = match measure {
+            // Their samples are the jobs.
+            Measure::Jobs(JobShare::RequestsCompleted | JobShare::RequestsExpired) => {
+                format!("no {one} against it in {samples} jobs in {replications} replications")
+            }
+            _ => format!("no {one} against it among {samples} in {replications} replications"),
+        };
         return Judged::of(Verdict::Holds, reason);
     }
     let Some(found) = interval(evidence, kind, alpha) else {
@@ -132,16 +143,22 @@ fn judge(
     compare(&found, measure, bound, &basis)
 }
 
-/// Why nothing can be decided at a count of replications that is not a look.
-fn unlooked(plan: &Plan, replications: u32) -> Judged {
+/// What a share is of.
+fn counted(measure: &Measure) -> &'static str {
+    match measure {
+        Measure::Jobs(JobShare::Completed | JobShare::Expired | JobShare::Failed) => "job",
+        _ => "request",
+    }
+}
+
+/// Why nothing can be decided at a count of replications that is not a look, and whether more replications may help.
+pub(super) fn unlooked(plan: &Plan, replications: u32) -> (String, bool) {
     match plan.looks().iter().find(|look| **look > replications) {
-        Some(next) => {
-            Judged::open(format!("{replications} of the {next} replications that the next look needs"))
+        Some(next) => (format!("{replications} of the {next} replications that the next look needs"), true),
+        None if replications < 2 => {
+            ("one replication has no interval: declare more in `scenario.replications`".to_owned(), false)
         }
-        None if replications < 2 => Judged::unclear(
-            "one replication has no interval: declare more in `scenario.replications`".to_owned(),
-        ),
-        None => Judged::unclear(format!("{replications} replications are beyond the last declared look")),
+        None => (format!("{replications} replications are beyond the last declared look"), false),
     }
 }
 
@@ -173,13 +190,13 @@ fn compare(found: &Interval, measure: &Measure, bound: Bound, basis: &str) -> Ju
     Judged { verdict, reason: words, interval: Some(*found), open: verdict == Verdict::Inconclusive }
 }
 
-fn bound_value(bound: Bound) -> f64 {
+pub(super) fn bound_value(bound: Bound) -> f64 {
     match bound {
         Bound::AtMost(value) | Bound::AtLeast(value) => value,
     }
 }
 
-fn keeps(value: f64, bound: Bound) -> bool {
+pub(super) fn keeps(value: f64, bound: Bound) -> bool {
     match bound {
         Bound::AtMost(most) => value <= most,
         Bound::AtLeast(least) => value >= least,
@@ -200,7 +217,7 @@ fn pooled_value(evidence: &Evidence) -> f64 {
 }
 
 /// Without trailing zeros.
-fn trimmed(value: f64, decimals: usize) -> String {
+pub(super) fn trimmed(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
@@ -321,6 +338,38 @@ mod tests {
         let always = Bound::AtLeast(1.0);
         assert_eq!(ask(&[1.0; 4], &Measure::GoodputShare, always).verdict, Verdict::Holds);
         assert_eq!(ask(&[1.0, 0.999], &Measure::GoodputShare, always).verdict, Verdict::Violated);
+    }
+
+    #[test]
+    fn a_claim_about_every_job_says_so() {
+        let ask = |share: JobShare, value: f64| {
+            ask(&[0.0, value, 0.0], &Measure::Jobs(share), Bound::AtMost(0.0)).reason
+        };
+        assert_eq!(ask(JobShare::Expired, 0.0), "no job against it among 300000 in 3 replications");
+        let requests = "no request against it in 300000 jobs in 3 replications";
+        assert_eq!(ask(JobShare::RequestsExpired, 0.0), requests);
+        assert!(ask(JobShare::Failed, 0.1).starts_with("some jobs are against it: "));
+    }
+
+    #[test]
+    fn a_day_of_jobs_does_not_prove_a_small_share_of_them() {
+        // 24 jobs a replication: none of 240 expired leaves up to 1.5 % possible, whatever requests they have.
+        let plan = Plan::new(&[10]);
+        for share in [JobShare::Expired, JobShare::RequestsExpired] {
+            let ask =
+                |most| decide(&evidence(&[0.0; 10], 24), &plan, &Measure::Jobs(share), Bound::AtMost(most));
+            assert_eq!((ask(0.01).verdict, ask(0.02).verdict), (Verdict::Inconclusive, Verdict::Holds));
+        }
+        // A tail of 24 is none.
+        let found =
+            decide(&evidence(&[1e13; 10], 24), &plan, &Measure::JobQuantile(0.95), Bound::AtMost(2e13));
+        assert_eq!(
+            found.reason,
+            "24 samples in a replication are fewer than the 200 that p95 needs: use a longer horizon"
+        );
+        let found =
+            decide(&evidence(&[1e13; 10], 24), &plan, &Measure::JobQuantile(0.5), Bound::AtMost(2e13));
+        assert_eq!(found.verdict, Verdict::Holds);
     }
 
     #[test]

@@ -9,15 +9,16 @@ use crate::observe::bill::{Prices, Served, prompt_pools};
 use crate::observe::counted::Over;
 use crate::observe::fleet_log::FleetEvent;
 use crate::observe::hist::Latency;
+use crate::observe::jobs::{JobStory, JobTracker};
 pub use crate::observe::recording::{Asked, PoolMeasure, Reading, Recording};
 use crate::observe::recording::{
     BudgetSums, LimitRecord, OperationRecord, PoolRecord, TenantRecord, WorkloadRecord,
 };
 use crate::observe::scale::{ScaleRecord, ScaleRules, ScaleTracker};
 use crate::observe::timeline::Timeline;
-use crate::observe::{FaultFact, GapRun, Observer, PoolSample, ScaleChange, StepRun};
+use crate::observe::{FaultFact, GapRun, JobFact, JobState, Observer, PoolSample, ScaleChange, StepRun};
 use crate::request::{Finished, Outcome, PoolId, Refusal, ReplicaId, RequestHead, Settled, WorkloadId};
-use crate::scenario::{Engine, Metric, Objectives, Scenario};
+use crate::scenario::{Arrivals, Engine, Metric, Objectives, Scenario};
 use crate::time::{Span, Time};
 
 /// Most steps of a run whose gaps are recorded one by one; longer runs go bucket by bucket.
@@ -37,6 +38,8 @@ pub struct Recorder {
     scales: Vec<ScaleTracker>,
     /// By workload; of those that are not plain.
     books: Vec<Books>,
+    /// Batch jobs.
+    jobs: JobTracker,
     /// Every change of the fleet, when it is kept.
     log: Option<Vec<FleetEvent>>,
     warmup: Time,
@@ -54,6 +57,8 @@ struct Rules {
     one_pool: bool,
     /// Whether every request is one attempt.
     plain: bool,
+    /// Whether its requests are those of batch jobs.
+    batch: bool,
     network: Span,
     objectives: Objectives,
 }
@@ -81,6 +86,7 @@ impl Recorder {
             refusals: vec![0; scenario.policy.reasons()],
             latency: std::array::from_fn(|_| Latency::new()),
             budget: BudgetSums::default(),
+            beside: 0,
             met: 0,
             completed_inside: 0,
             met_inside: 0,
@@ -149,6 +155,7 @@ impl Recorder {
                     pool: usize::from(w.pool),
                     one_pool: scenario.pools_of(w).len() == 1,
                     plain: w.client.is_plain(),
+                    batch: matches!(w.arrivals, Arrivals::Jobs),
                     network: w.network,
                     objectives: w.objectives,
                 })
@@ -156,6 +163,7 @@ impl Recorder {
             serves_prompts: (0..scenario.pools.len()).map(served_by).collect(),
             scales,
             books: vec![Books::default(); scenario.workloads.len()],
+            jobs: JobTracker::new(scenario),
             log: None,
             recording: Recording {
                 replications: 1,
@@ -166,6 +174,7 @@ impl Recorder {
                 pools: pools.collect(),
                 operations: operations.collect(),
                 limits: limits.collect(),
+                batches: Vec::new(),
                 tiers: tiers.collect(),
                 prices,
             },
@@ -190,6 +199,11 @@ impl Recorder {
         self.log.take().unwrap_or_default()
     }
 
+    /// The batch jobs so far, batch by batch, in order of submission.
+    pub fn job_log(&self) -> Vec<JobStory> {
+        self.jobs.stories()
+    }
+
     /// Ends the run at `ended` and gives out what was recorded.
     ///
     /// Panics when a request was offered but never finished, or finished but never offered, when attempts and the
@@ -200,6 +214,7 @@ impl Recorder {
         for (pool, scale) in self.recording.pools.iter_mut().zip(self.scales) {
             pool.scale = scale.finish(ended);
         }
+        self.recording.batches = self.jobs.finish(ended);
         for (workload, books) in self.recording.workloads.iter().zip(&self.books) {
             if let Some(attempts) = &workload.attempts {
                 books.assert_balanced(&workload.name, workload.offered);
@@ -270,8 +285,11 @@ impl Recorder {
     /// Counts `tokens` output tokens that came out in `segment`.
     #[inline(always)]
     fn tokens(&mut self, workload: WorkloadId, pool: PoolId, segment: Segment, tokens: u64) {
+        let batch = self.rules[usize::from(workload)].batch;
         let pool = &mut self.recording.pools[usize::from(pool)];
-        pool.timeline.bin(segment.bin).output_tokens += tokens;
+        let bin = pool.timeline.bin(segment.bin);
+        bin.output_tokens += tokens;
+        bin.batch_tokens += if batch { tokens } else { 0 };
         if segment.inside {
             pool.tokens_inside += tokens;
             self.recording.workloads[usize::from(workload)].tokens_inside += tokens;
@@ -356,6 +374,7 @@ impl Recorder {
         if completed {
             let e2e = over.e2e();
             workload.budget.add(&over.budget());
+            workload.beside += u128::from(over.done.beside.as_nanos());
             workload.latency[Metric::E2e as usize].record(e2e, 1);
             // Without a network the client sees what the server sees: copied once, in `finish`.
             if !rules.network.is_zero() {
@@ -500,6 +519,14 @@ impl Observer for Recorder {
         if let Some(log) = &mut self.log {
             log.push(FleetEvent::Failed(now, *fault));
         }
+    }
+
+    fn job(&mut self, now: Time, job: &JobFact) {
+        let turned_away = matches!(job.state, JobState::Refused | JobState::Failed);
+        if let Some(refusal) = job.refusal.filter(|_| turned_away) {
+            self.recording.refuse(refusal.reason, now);
+        }
+        self.jobs.tell(now, job);
     }
 
     fn operated(&mut self, now: Time, operation: usize, _number: u64, verdict: Result<(), Refusal>) {

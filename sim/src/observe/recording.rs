@@ -5,6 +5,7 @@
 use crate::observe::attempts::AttemptRecord;
 use crate::observe::bill::{Bill, HOUR_NS, Prices, Served};
 use crate::observe::hist::Latency;
+use crate::observe::jobs::JobRecord;
 use crate::observe::scale::ScaleRecord;
 use crate::observe::timeline::{Bin, Timeline};
 #[cfg(doc)]
@@ -32,6 +33,8 @@ pub struct Recording {
     pub operations: Vec<OperationRecord>,
     /// By limit, in the scenario's order; the whole run, warm-up included.
     pub limits: Vec<LimitRecord>,
+    /// By batch, in the scenario's order; empty without any.
+    pub batches: Vec<JobRecord>,
     /// Workloads of each tier, in the scenario's order.
     pub tiers: Vec<Vec<usize>>,
     /// What the scenario says of prices.
@@ -96,6 +99,9 @@ pub struct WorkloadRecord {
     pub latency: [Latency; Metric::ALL.len()],
     /// Where the time of the completed ones went.
     pub budget: BudgetSums,
+    /// Time by which the steps of the completed ones (of their last attempts) were longer because of batch tokens in
+    /// them, nanoseconds.
+    pub beside: u128,
     /// Counted requests that completed and met every objective.
     pub met: u64,
     /// Requests that completed inside the counted window, whenever they arrived.
@@ -297,6 +303,9 @@ pub enum Asked {
     Workload(Option<usize>, Measure),
     /// The mean of a part of a workload's latency budget, nanoseconds; parts as in [`BudgetSums::NAMES`].
     Budget(usize, usize),
+    /// Time by which the steps of a completed request of a workload were longer because of batch tokens in them, mean,
+    /// nanoseconds: a part of its prefill and decode.
+    Beside(usize),
     /// A figure of a pool.
     Pool(usize, PoolMeasure),
     /// A cost of a tier: [`Measure::Cost`] or [`Measure::CostPerMillionTokens`] of its workloads together.
@@ -309,7 +318,7 @@ pub struct Reading {
     /// The figure: nanoseconds for latencies, a share in 0..=1, a rate per second, an amount of money.
     pub value: f64,
     /// Samples it was computed from: requests, gaps or tokens; steps for utilization, replications for what is an
-    /// integral over time.
+    /// integral over time, jobs for what is said of jobs and of their requests.
     pub samples: u64,
 }
 
@@ -344,6 +353,7 @@ impl WorkloadRecord {
             mine.merge(theirs);
         }
         self.budget.merge(&other.budget);
+        self.beside += other.beside;
         self.met += other.met;
         self.completed_inside += other.completed_inside;
         self.met_inside += other.met_inside;
@@ -466,6 +476,9 @@ impl Recording {
         for (mine, theirs) in self.limits.iter_mut().zip(&other.limits) {
             mine.merge(theirs);
         }
+        for (mine, theirs) in self.batches.iter_mut().zip(&other.batches) {
+            mine.merge(theirs);
+        }
     }
 
     /// The answer to `asked`; `None` when it has no sample.
@@ -477,6 +490,11 @@ impl Recording {
                 let samples = workload.latency(Metric::E2e).count();
                 let sum = *workload.budget.parts().get(part)?;
                 (samples > 0).then(|| Reading { value: sum as f64 / samples as f64, samples })
+            }
+            Asked::Beside(workload) => {
+                let workload = self.workloads.get(workload)?;
+                let samples = workload.latency(Metric::E2e).count();
+                (samples > 0).then(|| Reading { value: workload.beside as f64 / samples as f64, samples })
             }
             Asked::Pool(pool, measure) => self.pool_reading(pool, measure),
             Asked::Tier(tier, measure) => {
@@ -609,7 +627,21 @@ impl Recording {
                 let cost = workload.map_or(bill.total, |index| bill.workloads[index]);
                 self.cost_reading(measure, cost, sum(|w| w.tokens_inside))
             }
+            Measure::Jobs(share) => self.batch_of(workload)?.share(share),
+            Measure::JobQuantile(quantile) => {
+                let time = &self.batch_of(workload)?.time;
+                Some(Reading { value: time.quantile_ns(quantile)? as f64, samples: time.count() })
+            }
+            Measure::JobMean => {
+                let time = &self.batch_of(workload)?.time;
+                Some(Reading { value: time.mean_ns()?, samples: time.count() })
+            }
         }
+    }
+
+    /// The batch that a workload is.
+    fn batch_of(&self, workload: Option<usize>) -> Option<&JobRecord> {
+        self.batches.iter().find(|batch| Some(batch.workload) == workload)
     }
 
     /// The pools that can serve `workload`, or all.

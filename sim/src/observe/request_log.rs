@@ -9,7 +9,7 @@ use std::io::{self, Write};
 /// Columns of the file.
 const HEADER: &str = "workload,index,tenant,session,turn,outcome,refusal,retry_after_ns,prompt_tokens,max_tokens,\
 output_tokens,generated_tokens,cached_tokens,preemptions,pool,replica,sent_ns,arrived_ns,ready_ns,dispatched_ns,\
-scheduled_ns,first_token_ns,last_token_ns,ended_ns,preempted_ns,ttft_us,tpot_us,e2e_us,attempt,transfer_s\n";
+scheduled_ns,first_token_ns,last_token_ns,ended_ns,preempted_ns,ttft_us,tpot_us,e2e_us,attempt,transfer_s,beside_s\n";
 
 /// An observer that writes a line for every attempt of a request when it is over, so in the order of their ends.
 ///
@@ -18,7 +18,8 @@ scheduled_ns,first_token_ns,last_token_ns,ended_ns,preempted_ns,ttft_us,tpot_us,
 /// not heal it; `ready_ns` is when the service's overhead was over, `arrived_ns` where there is none, and may lie after
 /// `ended_ns` of a client that gave up before. What a request never reached is left empty. Memory does not grow with the run. The warm-up is not cut: the file
 /// holds every attempt. `attempt` counts those of one request (same workload and index) from 0; `transfer_s` is the time
-/// that the KV cache was on the way to the pool that decodes, seconds.
+/// that the KV cache was on the way to the pool that decodes, seconds; `beside_s` the time by which the steps it was in
+/// were longer because of batch tokens in them, by the step law, seconds.
 #[derive(Debug)]
 pub struct RequestLog<W: Write> {
     out: W,
@@ -99,6 +100,8 @@ impl<W: Write> RequestLog<W> {
         number(line, done.attempt.into());
         line.push(',');
         seconds(line, done.transfer.as_nanos());
+        line.push(',');
+        seconds(line, done.beside.as_nanos());
         line.push('\n');
     }
 }

@@ -2,11 +2,15 @@
 
 use crate::dist::Dist;
 use crate::limits::Algorithm;
-use crate::observe::{FaultFact, GapRun, Observer, PoolSample, ScaleCause, ScaleChange, StepLine, StepRun};
+use crate::observe::{
+    FaultFact, GapRun, JobCounts, JobFact, JobState, Observer, PoolSample, ScaleCause, ScaleChange, StepLine,
+    StepRun,
+};
 use crate::profile::limit::{Action, Answer, Key, Provenance, Source, Stage, Unit};
 use crate::profile::{InUse, Limit, Mechanism, Subject, Verb};
 use crate::request::{Finished, Outcome, Prefix, QUEUE_FULL, Refusal, RequestHead, Settled};
 use crate::rng::{Purpose, Rng, stream};
+use crate::scenario::batch::{Backend, Batch, JobRules, Jobs};
 use crate::scenario::client::{Client, Jitter, Retry};
 use crate::scenario::fleet::{Aim, Failures, NodeGroup, Scaling};
 use crate::scenario::policy::Operation;
@@ -29,6 +33,7 @@ pub(crate) enum Fact {
     Settled(Settled),
     Scaled(Time, u16, ScaleChange),
     Failed(Time, FaultFact),
+    Job(Time, JobFact),
     Sampled(Time, u16, PoolSample),
 }
 
@@ -45,6 +50,7 @@ pub(crate) fn tell(facts: &[Fact], observer: &mut impl Observer) {
             Fact::Settled(settled) => observer.settled(settled),
             Fact::Scaled(at, pool, change) => observer.scaled(*at, *pool, change),
             Fact::Failed(at, fault) => observer.failed(*at, fault),
+            Fact::Job(at, job) => observer.job(*at, job),
             Fact::Sampled(at, pool, sample) => observer.sampled(*at, *pool, sample),
         }
     }
@@ -118,6 +124,7 @@ pub(crate) fn scenario() -> Scenario {
         policy: Default::default(),
         fleet: Default::default(),
         batches: Vec::new(),
+        searches: Vec::new(),
         caveats: vec!["pool `h100` uses an uncalibrated roofline".to_owned()],
         hash: "5d41402abc4b2a76b9719d911017c592".to_owned(),
     }
@@ -259,6 +266,110 @@ pub(crate) fn fleet() -> Scenario {
     scenario
 }
 
+/// The scenario with batch: requests of `agents` are those of jobs of two accounts, submitted every 20 s, which have two
+/// minutes.
+pub(crate) fn batched() -> Scenario {
+    let mut scenario = scenario();
+    scenario.workloads[1].arrivals = Arrivals::Jobs;
+    scenario.batches = vec![Batch {
+        name: "agents".to_owned(),
+        workload: 1,
+        jobs: Jobs::Drawn {
+            first: Span::from_secs(5),
+            gap: Dist::constant(20.0).unwrap(),
+            most: None,
+            requests: Dist::uniform(50.0, 150.0).unwrap(),
+        },
+        owner: 3,
+        owners: 2,
+        window: Span::from_secs(120),
+        validation: Span::from_secs(2),
+        finalizing: Span::from_secs(1),
+        rules: JobRules::default(),
+        backend: Backend::Pool,
+        cancels: Vec::new(),
+    }];
+    scenario
+}
+
+/// The jobs of [`batched`], thirty in a run of any length: most are completed; some expire, or would if the engine said
+/// so; some are refused, fail or are cancelled; the last ones have not ended at `ended`.
+fn jobs(scenario: &Scenario, rng: &mut Rng, grid: u64, ended: Time, facts: &mut Vec<Fact>) {
+    let batch = &scenario.batches[0];
+    let scale = scenario.horizon.as_secs_f64() / 600.0;
+    let after = |seconds: f64| gridded(seconds * scale, grid);
+    let mut told: Vec<(Time, JobFact)> = Vec::new();
+    for job in 0..30 {
+        let created = Time::ZERO + after(5.0 + 19.8 * f64::from(job));
+        let total = 50 + (rng.random::<f64>() * 100.0) as u32;
+        let mut fact = JobFact {
+            batch: 0,
+            job,
+            owner: batch.owner + job % batch.owners,
+            state: JobState::Validating,
+            created,
+            expires: created + after(120.0),
+            requests: JobCounts { total, ..JobCounts::default() },
+            tokens: u64::from(total) * 100,
+            enqueued: 0,
+            refusal: None,
+            line: 0,
+        };
+        let mut step = |at: Time, fact: &JobFact, state| told.push((at, JobFact { state, ..*fact }));
+        let (fate, done) = (rng.random::<f64>(), (f64::from(total) * rng.random::<f64>()) as u32);
+        if fate < 0.05 {
+            (fact.refusal, fact.tokens) = (Some(Refusal::plain(QUEUE_FULL)), 0);
+            step(created, &fact, JobState::Refused);
+            continue;
+        }
+        step(created, &fact, JobState::Validating);
+        let checked = created + after(2.0);
+        if fate < 0.12 {
+            (fact.refusal, fact.line) = (Some(Refusal::plain(QUEUE_FULL)), 7);
+            step(checked, &fact, JobState::Failed);
+            continue;
+        }
+        step(checked, &fact, JobState::InProgress);
+        if fate < 0.22 {
+            (fact.requests.completed, fact.requests.expired) = (done, total - done);
+            step(fact.expires, &fact, JobState::Expired);
+        } else if fate < 0.3 {
+            let asked = checked + after(20.0 * rng.random::<f64>());
+            (fact.requests.completed, fact.requests.cancelled) = (done, total - done);
+            step(asked, &fact, JobState::Cancelling);
+            step(asked + after(1.0), &fact, JobState::Cancelled);
+        } else if fate > 0.35 {
+            let over = checked + after(20.0 + 70.0 * rng.random::<f64>());
+            (fact.requests.completed, fact.requests.failed) = (total - 1, 1);
+            step(over, &fact, JobState::Finalizing);
+            step(over + after(1.0), &fact, JobState::Completed);
+        }
+    }
+    // What comes after the end is not told; the jobs that it is about are told once more as they are.
+    told.retain(|(at, _)| *at <= ended);
+    told.sort_by_key(|(at, _)| *at);
+    let mut last: Vec<JobFact> = Vec::new();
+    for (_, fact) in &told {
+        match last.get_mut(fact.job as usize) {
+            Some(known) => *known = *fact,
+            None => last.push(*fact),
+        }
+    }
+    told.extend(last.into_iter().filter(|fact| !fact.state.is_last()).map(|fact| (ended, fact)));
+    let mut enqueued = vec![0; (batch.owner + batch.owners) as usize];
+    let mut known = 0;
+    for (at, mut fact) in told {
+        let tokens = &mut enqueued[fact.owner as usize];
+        if fact.job == known {
+            known += 1;
+            *tokens += fact.tokens;
+        }
+        *tokens -= if fact.state.is_last() { fact.tokens } else { 0 };
+        fact.enqueued = *tokens;
+        facts.push(Fact::Job(at, fact));
+    }
+}
+
 /// How many replicas every pool of [`fleet`] has over time: told at the start, then changed at some instants.
 fn scaling(scenario: &Scenario, rng: &mut Rng, grid: u64, ended: Time, facts: &mut Vec<Fact>) {
     for (pool, spec) in scenario.pools.iter().enumerate() {
@@ -341,11 +452,16 @@ pub(crate) fn run(scenario: &Scenario, requests: u32, seed: u64, grid: u64) -> (
     if scenario.fleet_can_vary() {
         scaling(scenario, &mut rng, grid, ended, &mut facts);
     }
+    if !scenario.batches.is_empty() {
+        jobs(scenario, &mut rng, grid, ended, &mut facts);
+    }
     for (pool, spec) in scenario.pools.iter().enumerate() {
         let bins = (ended.as_nanos()).div_ceil(scenario.bin.as_nanos());
         for bin in 1..=bins {
             let at = Time::from_nanos(bin * scenario.bin.as_nanos()).min(ended);
-            facts.push(Fact::Sampled(at, pool as u16, state(&mut rng, at, scenario.horizon, spec.replicas)));
+            let mut state = state(&mut rng, at, scenario.horizon, spec.replicas);
+            state.batch = if scenario.batches.is_empty() { 0 } else { state.running / 4 };
+            facts.push(Fact::Sampled(at, pool as u16, state));
         }
     }
     (facts, ended)
@@ -512,6 +628,9 @@ fn attempt(
     done.last_token = Some(tokens.0);
     done.ended = tokens.0;
     done.preempted = tokens.1;
+    if !scenario.batches.is_empty() && workload == 0 {
+        done.beside = Span::from_nanos((tokens.0 - first).as_nanos() / 10);
+    }
     done.preemptions = u32::from(!tokens.1.is_zero());
     if rng.random::<f64>() < 0.02 {
         done.outcome = Outcome::TimedOut;

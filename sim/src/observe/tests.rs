@@ -1,13 +1,14 @@
 //! The recorder against one that stores everything and counts afterwards.
 
 use super::hist::Latency;
+use super::jobs::JobRecord;
 use super::recorder::Recorder;
 use super::recording::{Asked, Recording};
 use super::scale::ScaleRecord;
-use super::synthetic::{Fact, fleet, run, scenario, tell};
-use super::{GapRun, Observer as _, StepLine};
+use super::synthetic::{Fact, batched, fleet, run, scenario, tell};
+use super::{GapRun, JobFact, JobState, Observer as _, StepLine};
 use crate::request::{Finished, Outcome, Settled};
-use crate::scenario::{Measure, Metric, Scenario};
+use crate::scenario::{Arrivals, Measure, Metric, Scenario};
 use crate::time::{Span, Time};
 use proptest::prelude::*;
 
@@ -35,6 +36,9 @@ fn naive(scenario: &Scenario, facts: &[Fact], ended: Time) -> Recording {
     let warm = |at: Time| at >= Time::ZERO + scenario.warmup;
     let inside = |at: Time| warm(at) && at < Time::ZERO + scenario.horizon;
     let bin = |at: Time| (at.as_nanos() / scenario.bin.as_nanos()) as usize;
+    let batch = |workload: u16| {
+        u64::from(matches!(scenario.workloads[usize::from(workload)].arrivals, Arrivals::Jobs))
+    };
     for fact in facts {
         match fact {
             Fact::Offered(at, head) => {
@@ -54,9 +58,11 @@ fn naive(scenario: &Scenario, facts: &[Fact], ended: Time) -> Recording {
                 out.pools[usize::from(*pool)].timeline.bin(bin(*at)).admitted += 1;
             }
             Fact::FirstToken(at, workload, pool, ttft) => {
+                let lower = batch(*workload);
                 let workload = &mut out.workloads[usize::from(*workload)];
                 let pool = &mut out.pools[usize::from(*pool)];
                 pool.timeline.bin(bin(*at)).output_tokens += 1;
+                pool.timeline.bin(bin(*at)).batch_tokens += lower;
                 pool.tokens_inside += u64::from(inside(*at));
                 workload.tokens_inside += u64::from(inside(*at));
                 if workload.attempts.is_none() && inside(*at - *ttft) {
@@ -68,6 +74,7 @@ fn naive(scenario: &Scenario, facts: &[Fact], ended: Time) -> Recording {
                 for (at, gap) in each_gap(run) {
                     let pool = &mut out.pools[usize::from(run.pool)];
                     pool.timeline.bin(bin(at)).output_tokens += u64::from(run.count);
+                    pool.timeline.bin(bin(at)).batch_tokens += u64::from(run.count) * batch(run.workload);
                     pool.tokens_inside += u64::from(run.count) * u64::from(inside(at));
                     workload.tokens_inside += u64::from(run.count) * u64::from(inside(at));
                     for _ in 0..if warm(at) { run.count } else { 0 } {
@@ -105,7 +112,7 @@ fn naive(scenario: &Scenario, facts: &[Fact], ended: Time) -> Recording {
                 }
                 naive_request(scenario, &mut out, settled, &inside);
             }
-            Fact::Scaled(..) | Fact::Failed(..) => {}
+            Fact::Scaled(..) | Fact::Failed(..) | Fact::Job(..) => {}
             Fact::Sampled(at, pool, sample) => {
                 out.pools[usize::from(*pool)].timeline.sample(*at, sample);
             }
@@ -115,7 +122,54 @@ fn naive(scenario: &Scenario, facts: &[Fact], ended: Time) -> Recording {
     for (pool, state) in out.pools.iter_mut().zip(scales(scenario, facts, ended)) {
         pool.scale = state;
     }
+    if let Some(record) = out.batches.first_mut() {
+        naive_jobs(record, facts, ended, &inside);
+    }
     out
+}
+
+/// The only batch, from the last fact of each job.
+fn naive_jobs(record: &mut JobRecord, facts: &[Fact], ended: Time, inside: &impl Fn(Time) -> bool) {
+    let told: Vec<(Time, JobFact)> = facts
+        .iter()
+        .filter_map(|fact| match fact {
+            Fact::Job(at, job) => Some((*at, *job)),
+            _ => None,
+        })
+        .collect();
+    record.enqueued_peak = told.iter().map(|(_, job)| job.enqueued).max().unwrap_or(0);
+    for owner in 3..5 {
+        let of = |(_, job): &&(Time, JobFact)| job.owner == owner;
+        record.enqueued_end += told.iter().rev().find(of).map_or(0, |(_, job)| job.enqueued);
+    }
+    for (at, job) in &told {
+        let last = told.iter().rev().find(|(_, other)| other.job == job.job).unwrap();
+        // Each job once: at the last that was told of it.
+        if (*at, *job) != *last || !inside(job.created) {
+            continue;
+        }
+        record.states[job.state as usize] += 1;
+        record.requests.add(&job.requests);
+        let overdue = !job.state.is_last() && job.state != JobState::Finalizing && job.expires <= ended;
+        assert!(job.state != JobState::Cancelling || !overdue, "the cases have none that is both");
+        record.overdue += u64::from(overdue);
+        if overdue || job.state.is_last() {
+            record.decided.add(&job.requests);
+            let left = u64::from(job.requests.total - job.requests.completed);
+            record.decided.expired += if overdue { left } else { 0 };
+        }
+        if let Some(refusal) = job.refusal {
+            record.reasons[usize::from(refusal.reason)] += 1;
+        }
+        let account = &mut record.accounts[job.owner as usize - 3];
+        account.jobs += 1;
+        account.requests += u64::from(job.requests.total);
+        account.completed += u64::from(job.requests.completed);
+        if job.state == JobState::Completed {
+            account.jobs_completed += 1;
+            record.time.record(*at - job.created, 1);
+        }
+    }
 }
 
 /// The replicas of every pool, from the changes alone.
@@ -200,6 +254,7 @@ fn naive_request(scenario: &Scenario, out: &mut Recording, over: &Settled, insid
     tenant.output_tokens += u64::from(done.generated);
     if completed {
         workload.budget.add(&over.budget());
+        workload.beside += u128::from(done.beside.as_nanos());
         workload.latency[Metric::E2e as usize].record(over.e2e(), 1);
         workload.latency[Metric::ClientE2e as usize].record(over.e2e() + spec.network, 1);
         if let Some(tpot) = done.tpot() {
@@ -223,18 +278,18 @@ proptest! {
     fn the_recorder_equals_counting_fact_by_fact(
         seed in 0u64..1_000_000,
         requests in 0u32..60,
-        tried_again in any::<bool>(),
+        kind in 0usize..3,
         bin_ms in prop_oneof![Just(5u64), Just(100), Just(1_000), Just(7_000), Just(60_000)],
         grid in prop_oneof![Just(1_000u64), Just(1_000_000), Just(5_000_000), Just(100_000_000)],
     ) {
-        let scenario = small(if tried_again { fleet() } else { scenario() }, bin_ms);
+        let scenario = small([scenario, fleet, batched][kind](), bin_ms);
         let (facts, ended) = run(&scenario, requests, seed, grid);
         prop_assert_eq!(record(&scenario, &facts, ended), naive(&scenario, &facts, ended));
     }
 
     #[test]
     fn merging_is_exact_in_any_order_and_grouping(seeds in prop::array::uniform3(0u64..1_000)) {
-        let scenario = small(fleet(), 1_000);
+        let scenario = Scenario { batches: batched().batches, ..small(fleet(), 1_000) };
         let parts = seeds.map(|seed| {
             let (facts, ended) = run(&scenario, 30, seed, 1_000);
             record(&scenario, &facts, ended)

@@ -18,6 +18,8 @@ pub struct Bin {
     pub completed: u64,
     /// Output tokens that came out.
     pub output_tokens: u64,
+    /// Those of them that belong to batch requests.
+    pub batch_tokens: u64,
     /// Replica (or server) time spent working, nanoseconds.
     pub busy_ns: u64,
     /// Replications that sampled this bin's end; the sums below are over those.
@@ -34,6 +36,8 @@ pub struct Bin {
     pub kv_blocks_total: u64,
     /// Sequence slots or servers there were.
     pub slots_total: u64,
+    /// Batch requests among those that wait on replicas or run at the bin's end.
+    pub batch: u64,
 }
 
 impl Bin {
@@ -42,6 +46,7 @@ impl Bin {
         self.admitted += other.admitted;
         self.completed += other.completed;
         self.output_tokens += other.output_tokens;
+        self.batch_tokens += other.batch_tokens;
         self.busy_ns += other.busy_ns;
         self.samples += other.samples;
         self.gateway_queue += other.gateway_queue;
@@ -50,6 +55,7 @@ impl Bin {
         self.kv_blocks_used += other.kv_blocks_used;
         self.kv_blocks_total += other.kv_blocks_total;
         self.slots_total += other.slots_total;
+        self.batch += other.batch;
     }
 
     /// Puts the state at the bin's end; a later sample of the same bin takes the place of an earlier one.
@@ -61,6 +67,7 @@ impl Bin {
         self.kv_blocks_used = state.kv_blocks_used;
         self.kv_blocks_total = state.kv_blocks_total;
         self.slots_total = state.slots_total;
+        self.batch = u64::from(state.batch);
     }
 }
 

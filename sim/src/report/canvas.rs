@@ -188,7 +188,8 @@ impl<B: DrawingBackend> Pen<'_, B> {
         let mut x = EDGE;
         for series in series {
             let ink = palette::SERIES[series.color % palette::SERIES.len()];
-            self.line(&[(x, y), (x + 22.0, y)], ink, 2.4, dash(series.look));
+            let width = if series.look == Look::Bar { 9.0 } else { 2.4 };
+            self.line(&[(x, y), (x + 22.0, y)], ink, width, dash(series.look));
             self.text(&series.label, (x + 28.0, y), 12.5, palette::TEXT, false, Hold::Start);
             x += 28.0 + self.text_width(&series.label, 12.5, false) + 22.0;
         }
@@ -284,6 +285,12 @@ impl<B: DrawingBackend> Pen<'_, B> {
             series.points.iter().map(|(x, y)| (frame.x(plot, *x), frame.y(plot, *y))).collect();
         let ink = palette::SERIES[series.color % palette::SERIES.len()];
         let (Some(first), Some(last)) = (points.first(), points.last()) else { return };
+        if series.look == Look::Bar {
+            let unit = (frame.y(plot, 0.0) - frame.y(plot, 1.0)).abs();
+            let half = (unit * 0.35).clamp(0.5, 7.0);
+            let right = last.0.max(first.0 + 2.0);
+            return self.rectangle((first.0, first.1 - half), (right, first.1 + half), ink);
+        }
         if series.look == Look::Area {
             let mut outline = points.clone();
             outline.extend([(last.0, frame.bottom), (first.0, frame.bottom)]);
@@ -366,7 +373,7 @@ impl Frame {
 
 fn dash(look: Look) -> Option<(f64, f64)> {
     match look {
-        Look::Solid | Look::Area => None,
+        Look::Solid | Look::Area | Look::Bar => None,
         Look::Dashed => Some((8.0, 4.5)),
         Look::Dotted => Some((1.8, 3.2)),
     }

@@ -5,7 +5,7 @@ use super::over_time;
 use super::plot::{About, Look, Mark, Plot, Series};
 use super::shape;
 use crate::results::figure::{Unit, count};
-use crate::results::{ClientRow, ResultSet, TimelineRow, WorkloadSummary};
+use crate::results::{ClientRow, JobRow, ResultSet, TimelineRow, WorkloadSummary};
 use crate::scenario::Metric;
 use hdrhistogram::Histogram;
 
@@ -13,7 +13,8 @@ use hdrhistogram::Histogram;
 ///
 /// Per workload and latency a histogram and a percentile plot, per workload the distribution functions and (where
 /// clients may try again) attempts and requests over time, per pool the throughput, the queues and the load over time,
-/// and the replicas when their number changes. What was never measured has no figure. The client's latency is
+/// and the replicas when their number changes; per batch its jobs, and per pool that works on one the tokens of both
+/// kinds. What was never measured has no figure. The client's latency is
 /// drawn when it differs from the server's, or when asked for.
 pub fn figures(results: &ResultSet, only: Option<Metric>) -> Vec<Plot> {
     let mut figures = Vec::new();
@@ -42,12 +43,17 @@ pub fn figures(results: &ResultSet, only: Option<Metric>) -> Vec<Plot> {
         figures.extend((!rows.is_empty()).then(|| over_time::attempts(results, &workload.name, &rows)));
     }
     if only.is_none() {
+        for batch in &results.summary.batches {
+            let rows: Vec<&JobRow> = results.jobs.iter().filter(|row| row.batch == batch.name).collect();
+            figures.extend(over_time::jobs(results, batch, &rows));
+        }
         for pool in &results.summary.pools {
             let rows: Vec<&TimelineRow> =
                 results.timeline.iter().filter(|row| row.pool == pool.name).collect();
             if !rows.is_empty() {
                 figures.extend(over_time::pool(results, &pool.name, &rows));
                 figures.extend(over_time::replicas(results, &pool.name, &rows));
+                figures.extend(over_time::batch_tokens(results, &pool.name, &rows));
             }
         }
     }

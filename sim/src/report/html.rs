@@ -29,6 +29,7 @@ pub(super) fn report(results: &ResultSet, drawn: &[(Plot, Svg)]) -> String {
                 facts => facts(workload),
                 outcomes => outcomes(workload),
                 budget => budget(workload),
+                beside => beside(workload),
                 rates => table(&rates_table(workload)),
                 latencies => latencies(workload),
                 figures => figures_about(drawn, &About::Workload(workload.name.clone())),
@@ -70,6 +71,7 @@ pub(super) fn report(results: &ResultSet, drawn: &[(Plot, Svg)]) -> String {
             overview => table(&summary.overview_table()),
             all => all,
             workloads => workloads,
+            batch => batch(summary, drawn),
             pools => pools,
             extra => [summary.client_table(), summary.fleet_table(), summary.cost_table()]
                 .iter()
@@ -209,6 +211,17 @@ fn limits(summary: &Summary) -> Option<Value> {
             met => (!met.rows.is_empty()).then(|| table(&met)),
             others => (!others.rows.is_empty()).then(|| table(&others)),
             first => summary.binds_first.as_ref().map(BindsFirst::text),
+        }
+    })
+}
+
+/// Jobs: tables and figures.
+fn batch(summary: &Summary, drawn: &[(Plot, Svg)]) -> Option<Value> {
+    let tables = summary.batch_tables();
+    (!summary.batches.is_empty()).then(|| {
+        context! {
+            tables => tables.iter().filter(|found| !found.rows.is_empty()).map(table).collect::<Vec<_>>(),
+            figures => figures_about(drawn, &About::Batch),
         }
     })
 }
@@ -370,6 +383,19 @@ fn budget(workload: &WorkloadSummary) -> Vec<Value> {
         part(&row.part, share, budget_color(&row.part), mean, interval)
     })
     .collect()
+}
+
+/// The time of some of these parts that is due to batch tokens in the same steps.
+fn beside(workload: &WorkloadSummary) -> Option<Value> {
+    let row = workload.beside_batch.as_ref()?;
+    let figure = Figure { name: row.part.clone(), unit: Unit::Ns, estimate: row.mean };
+    let share = row.sum_ns as f64 / workload.e2e_sum_ns.max(1) as f64;
+    Some(context! {
+        name => row.part.clone(),
+        value => figure.value_text(),
+        interval => figure.interval_text(),
+        share => Unit::Share.show(share),
+    })
 }
 
 /// By name: a part that is zero everywhere may be missing. The two rarest share their colours with parts that they do not

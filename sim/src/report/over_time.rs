@@ -1,10 +1,11 @@
-//! Figures over simulated time: what pools and clients did, bin by bin.
+//! Figures over simulated time: what pools and clients did, bin by bin, and the jobs of batches.
 
-use super::axis::Axis;
+use super::axis::{Axis, Scale};
 use super::figures::caption;
 use super::plot::{About, Look, Plot, Series, Shaded};
-use crate::results::figure::Unit;
-use crate::results::{ClientRow, ResultSet, TimelineRow};
+use crate::observe::JobState;
+use crate::results::figure::{Unit, count};
+use crate::results::{BatchSummary, ClientRow, JobRow, ResultSet, TimelineRow};
 
 /// What all figures of one result set over time have in common.
 struct Clock<'a> {
@@ -45,6 +46,7 @@ impl<'a> Clock<'a> {
         let (owner, title) = match &about {
             About::Pool(pool) => (pool, format!("{title} pool {pool}")),
             About::Workload(workload) => (workload, format!("{title} {workload}")),
+            About::Batch => unreachable!("figures about batch are of a batch or of a pool"),
         };
         Plot {
             name: format!("{owner}-{name}"),
@@ -193,4 +195,90 @@ pub(super) fn attempts(results: &ResultSet, workload: &str, rows: &[&ClientRow])
     let axis = Axis::count("per second", most(&series));
     let about = About::Workload(workload.to_owned());
     clock.plot(about, "attempts", "Attempts and requests of", &clock.bins, axis, series)
+}
+
+/// Jobs that a figure shows, at most.
+const JOBS: usize = 200;
+
+/// How jobs ended, each with its colour; what is in none of them had not ended.
+const ENDS: [(JobState, usize); 5] = [
+    (JobState::Completed, 0),
+    (JobState::Expired, 4),
+    (JobState::Failed, 1),
+    (JobState::Refused, 5),
+    (JobState::Cancelled, 3),
+];
+const OPEN: usize = 2;
+
+/// The jobs of a batch in the first replication, one below the other, from their submission to their end; `None` when
+/// there was none.
+pub(super) fn jobs(results: &ResultSet, batch: &BatchSummary, rows: &[&JobRow]) -> Option<Plot> {
+    let shown = &rows[..rows.len().min(JOBS)];
+    let last = shown.last()?.job;
+    let drained = results.timeline.iter().map(|row| row.start_s).max_by(f64::total_cmp);
+    let clock = Clock::new(results, drained);
+    let mut series: Vec<Series> = Vec::new();
+    for row in shown {
+        let known = ENDS.iter().find(|(state, _)| state.name() == row.state);
+        let (label, color) = known.map_or(("not over", OPEN), |(state, color)| (state.name(), *color));
+        let ended = row.ended_s.unwrap_or(clock.until);
+        let y = f64::from(row.job);
+        let named = series.iter().any(|series| series.label == label);
+        let begun = row.started_s.unwrap_or(ended);
+        // What was over at once is a bar all the same.
+        let bar = if begun < ended { begun } else { ended };
+        if row.created_s < bar {
+            let points = vec![(row.created_s, y), (bar, y)];
+            series.push(Series { label: String::new(), color, look: Look::Solid, points });
+        }
+        let label = if named { String::new() } else { label.to_owned() };
+        series.push(Series { label, color, look: Look::Bar, points: vec![(bar, y), (ended, y)] });
+    }
+    // The first job is on top.
+    let axis = Axis::count("job", f64::from(last.max(1)));
+    let y = Axis { scale: Scale::Linear { low: f64::from(last) + 0.8, high: -0.8 }, ..axis };
+    let y = Axis { ticks: y.ticks.into_iter().filter(|tick| whole_job(tick.at, last)).collect(), ..y };
+    let more = match rows.len() - shown.len() {
+        0 => String::new(),
+        more => format!("; {} later ones are not shown", count(more as u64)),
+    };
+    let window = Unit::Ns.show(batch.window_ns as f64);
+    let note = format!(
+        "jobs of the first replication, each with {window}; thin before its requests may be worked on{more}"
+    );
+    Some(Plot {
+        name: format!("{}-jobs", batch.name),
+        about: About::Batch,
+        title: format!("Jobs of {}", batch.name),
+        caption: caption(results, &note),
+        x: Axis::time(clock.until),
+        y,
+        series,
+        marks: Vec::new(),
+        shaded: clock.shaded.clone(),
+        limits: Vec::new(),
+    })
+}
+
+/// Whether a tick is the number of a job.
+fn whole_job(at: f64, last: u32) -> bool {
+    at.fract().abs() < 1e-9 && at <= f64::from(last)
+}
+
+/// Output tokens of a pool that are batch, beside those that are not; `None` where no batch token came out.
+pub(super) fn batch_tokens(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> Option<Plot> {
+    if rows.iter().all(|row| row.batch_tokens == 0.0) {
+        return None;
+    }
+    let clock = Clock::new(results, rows.last().map(|row| row.start_s));
+    let series = vec![
+        clock.flow(rows, "real-time", 0, Look::Area, |row| {
+            (row.start_s, row.output_tokens - row.batch_tokens)
+        }),
+        clock.flow(rows, "batch", 1, Look::Solid, |row| (row.start_s, row.batch_tokens)),
+    ];
+    let axis = Axis::count("output tokens/s", most(&series));
+    let about = About::Pool(pool.to_owned());
+    let plot = clock.plot(about, "batch", "Output tokens of", &clock.bins, axis, series);
+    Some(Plot { about: About::Batch, ..plot })
 }

@@ -31,6 +31,8 @@ pub enum About {
     Workload(String),
     /// A pool.
     Pool(String),
+    /// Batch: jobs, and how their work lies beside real-time.
+    Batch,
 }
 
 /// A line, or an area down to the x axis.
@@ -54,6 +56,9 @@ pub(super) enum Look {
     Dotted,
     /// A line over a tinted area.
     Area,
+    /// A filled bar along a level line, most of a unit of y high; one that would be too narrow to see is made as wide as
+    /// can be seen.
+    Bar,
 }
 
 /// A value worth a line across the figure, with its name.

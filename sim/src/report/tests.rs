@@ -3,7 +3,7 @@
 use super::plot::{About, Look};
 use super::*;
 use crate::observe::synthetic::scenario;
-use crate::results::tests::{Scratch, fleet_set, limited_set, result_set};
+use crate::results::tests::{Scratch, batch_set, fleet_set, limited_set, result_set};
 use crate::results::{Summary, encode_summary};
 use crate::scenario::Metric;
 
@@ -106,6 +106,53 @@ fn a_fleet_and_clients_that_try_again_have_figures_and_tables() {
     let plain = result_set(&scenario(), 300, 1);
     let (_scratch, written) = rendered(&plain, Options::default(), "no-fleet-report");
     assert!(!text_of(&written, "report.html").contains("Clients, fleet and costs"));
+}
+
+#[test]
+fn batch_has_a_section_with_its_jobs_and_the_tokens_of_both_kinds() {
+    let set = batch_set();
+    let plots = figures(&set, None);
+    let jobs = plots.iter().find(|plot| plot.name == "agents-jobs").unwrap();
+    let bars: Vec<_> = jobs.series.iter().filter(|series| series.look == Look::Bar).collect();
+    assert_eq!(bars.len(), set.jobs.len());
+    // Each way to end is in the legend once, and bars lie where their job does.
+    let mut labels: Vec<&str> =
+        bars.iter().map(|bar| &bar.label[..]).filter(|label| !label.is_empty()).collect();
+    labels.sort_unstable();
+    assert_eq!(labels, ["cancelled", "completed", "expired", "failed", "not over", "refused"]);
+    for (bar, row) in bars.iter().zip(&set.jobs) {
+        assert_eq!(bar.points[1].1, f64::from(row.job));
+        assert!(row.ended_s.is_none_or(|ended| bar.points[1].0 == ended));
+    }
+    assert!(plots.iter().any(|plot| plot.name == "l40s-batch" && plot.about == About::Batch));
+    assert!(!plots.iter().any(|plot| plot.name == "h100-batch"), "no batch token came out there");
+    let (_scratch, written) = rendered(&set, Options::default(), "batch-report");
+    let page = text_of(&written, "report.html");
+    assert_balanced(&page);
+    assert_eq!(page.matches("<svg ").count(), plots.len());
+    for needle in ["<h2>Batch</h2>", "of which beside batch", "Batch: by account", "overdue"] {
+        assert!(page.contains(needle), "{needle}");
+    }
+    // Against a run without batch.
+    let plain = result_set(&scenario(), 300, 1);
+    for (a, b) in [(&set, &plain), (&plain, &set)] {
+        let (_scratch, written) = rendered(a, Options { metric: None, compare: Some(b) }, "batch-compared");
+        assert_balanced(&text_of(&written, "compare.html"));
+    }
+    let (_scratch, written) = rendered(&plain, Options::default(), "no-batch-report");
+    assert!(!text_of(&written, "report.html").contains("<h2>Batch"));
+}
+
+#[test]
+fn a_figure_of_jobs_shows_two_hundred_and_counts_the_rest() {
+    let mut set = batch_set();
+    let row = set.jobs[0].clone();
+    set.jobs = (0..1_000).map(|job| crate::results::JobRow { job, ..row.clone() }).collect();
+    let plot = figures(&set, None).into_iter().find(|plot| plot.name == "agents-jobs").unwrap();
+    assert_eq!(plot.series.iter().filter(|series| series.look == Look::Bar).count(), 200);
+    assert!(plot.caption[1].contains("800 later ones are not shown"), "{:?}", plot.caption);
+    set.jobs.clear();
+    assert!(!figures(&set, None).iter().any(|plot| plot.name == "agents-jobs"));
 }
 
 #[test]

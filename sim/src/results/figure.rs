@@ -3,7 +3,7 @@
 use crate::observe::recording::{Asked, BudgetSums, PoolMeasure};
 use crate::profile::Mechanism;
 use crate::request::{Outcome, PoolId};
-use crate::scenario::{Engine, Measure, Metric, Scenario, Workload};
+use crate::scenario::{Arrivals, Engine, JobShare, Measure, Metric, Scenario, Workload};
 use serde::{Deserialize, Serialize};
 
 /// The unit of a figure.
@@ -22,6 +22,8 @@ pub enum Unit {
     Requests,
     /// A plain number: a ratio, a number of replicas.
     Number,
+    /// A figure divided by the same figure of another variant.
+    Ratio,
     /// Hours of GPUs.
     GpuHours,
     /// Money for an hour, in the scenario's currency.
@@ -42,6 +44,7 @@ impl Unit {
             Unit::RequestsPerS => format!("{} req/s", digits(value)),
             Unit::TokensPerS => format!("{} tok/s", digits(value)),
             Unit::Requests | Unit::Number => digits(value),
+            Unit::Ratio => four_places(value),
             Unit::GpuHours => format!("{} h", digits(value)),
             Unit::MoneyPerHour => format!("{} /h", digits(value)),
             Unit::MoneyPerMillionTokens => format!("{} /Mtok", digits(value)),
@@ -59,6 +62,7 @@ impl Unit {
             Unit::RequestsPerS => format!("{} to {} req/s", digits(low), digits(high)),
             Unit::TokensPerS => format!("{} to {} tok/s", digits(low), digits(high)),
             Unit::Requests | Unit::Number => format!("{} to {}", digits(low), digits(high)),
+            Unit::Ratio => format!("{} to {}", four_places(low), four_places(high)),
             Unit::GpuHours => format!("{} to {} h", digits(low), digits(high)),
             Unit::MoneyPerHour => format!("{} to {} /h", digits(low), digits(high)),
             Unit::MoneyPerMillionTokens => format!("{} to {} /Mtok", digits(low), digits(high)),
@@ -102,6 +106,12 @@ fn digits(value: f64) -> String {
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     // A rounded zero has no sign.
     if text == "-0" { "0".to_owned() } else { group(text) }
+}
+
+/// A ratio is near 1, and the fourth place tells 1.0499 from 1.05.
+fn four_places(value: f64) -> String {
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// `12345` as `12,345`.
@@ -178,9 +188,13 @@ impl Figure {
 /// Quantiles every latency is reported at.
 pub const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 
+/// Quantiles the time of jobs is reported at: there are few of them.
+pub const JOB_QUANTILES: [f64; 2] = [0.5, 0.95];
+
 /// Everything a report says about a run of `scenario`, in a fixed order.
 ///
-/// Per workload (and for all together, when there are several) the rates, shares, costs and latencies; per workload the
+/// Per workload (and for all together, when there are several) the rates, shares, costs and latencies, for a batch also
+/// what became of its jobs; per workload the
 /// parts of the latency budget; per pool its load, its replicas and what they cost; per tier what it cost.
 /// [`super::Summary::new`] takes one estimate for each.
 pub fn asked(scenario: &Scenario) -> Vec<Asked> {
@@ -191,6 +205,9 @@ pub fn asked(scenario: &Scenario) -> Vec<Asked> {
     }
     for workload in 0..scenario.workloads.len() {
         asked.extend((0..BudgetSums::NAMES.len()).map(|part| Asked::Budget(workload, part)));
+        if is_beside_batch(scenario, workload) {
+            asked.push(Asked::Beside(workload));
+        }
     }
     let priced = scenario.has_prices();
     for (index, pool) in scenario.pools.iter().enumerate() {
@@ -212,6 +229,11 @@ pub fn asked(scenario: &Scenario) -> Vec<Asked> {
         }
     }
     asked
+}
+
+/// Whether requests of a workload may be in steps with batch tokens that they could tell from their own.
+fn is_beside_batch(scenario: &Scenario, workload: usize) -> bool {
+    !scenario.batches.is_empty() && !matches!(scenario.workloads[workload].arrivals, Arrivals::Jobs)
 }
 
 /// The measures of a workload's table, in order; `None` for all workloads together.
@@ -253,6 +275,11 @@ fn measures(scenario: &Scenario, workload: Option<usize>) -> Vec<Measure> {
         measures.push(Measure::Mean(metric));
         measures.extend(QUANTILES.map(|quantile| Measure::Quantile(metric, quantile)));
     }
+    if workload.is_some() && chosen.iter().any(|workload| matches!(workload.arrivals, Arrivals::Jobs)) {
+        measures.extend(JobShare::ALL.map(Measure::Jobs));
+        measures.push(Measure::JobMean);
+        measures.extend(JOB_QUANTILES.map(Measure::JobQuantile));
+    }
     measures
 }
 
@@ -272,6 +299,9 @@ pub fn measure_name(measure: &Measure) -> String {
         Measure::Cost => "cost".to_owned(),
         Measure::CostPerMillionTokens => "cost per million tokens".to_owned(),
         Measure::Replicas => "replicas".to_owned(),
+        Measure::Jobs(share) => share.name().to_owned(),
+        Measure::JobQuantile(quantile) => format!("job time {}", quantile_name(*quantile)),
+        Measure::JobMean => "job time mean".to_owned(),
     }
 }
 
@@ -284,8 +314,12 @@ pub fn quantile_name(quantile: f64) -> String {
 /// Unit of a measure.
 pub fn measure_unit(measure: &Measure) -> Unit {
     match measure {
-        Measure::Quantile(..) | Measure::Mean(_) => Unit::Ns,
-        Measure::Share(_) | Measure::GoodputShare | Measure::Utilization | Measure::Wasted => Unit::Share,
+        Measure::Quantile(..) | Measure::Mean(_) | Measure::JobQuantile(_) | Measure::JobMean => Unit::Ns,
+        Measure::Share(_)
+        | Measure::GoodputShare
+        | Measure::Utilization
+        | Measure::Wasted
+        | Measure::Jobs(_) => Unit::Share,
         Measure::Throughput | Measure::GoodputRate => Unit::RequestsPerS,
         Measure::TokenThroughput => Unit::TokensPerS,
         Measure::Amplification | Measure::Replicas => Unit::Number,

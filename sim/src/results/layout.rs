@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 /// timeline.csv             per pool and bin
 /// clients.csv              per workload and bin, of workloads whose clients may try again
 /// fleet.csv                per change of the fleet in the first replication, when it can change
+/// jobs.csv                 per batch job of the first replication, when there is batch
 /// tenants.csv              per workload and tenant, when a workload has several
+/// comparison.csv           per cell of a property that compares with another variant
 /// requests.csv             per request, only when asked for
 /// <workload>-<metric>.hlog latency histograms (HdrHistogram V2)
 /// figures/*.svg, *.png     figures
@@ -63,9 +65,19 @@ impl Layout {
         self.root.join("fleet.csv")
     }
 
+    /// `jobs.csv`.
+    pub fn jobs(&self) -> PathBuf {
+        self.root.join("jobs.csv")
+    }
+
     /// `tenants.csv`.
     pub fn tenants(&self) -> PathBuf {
         self.root.join("tenants.csv")
+    }
+
+    /// `comparison.csv`.
+    pub fn comparison(&self) -> PathBuf {
+        self.root.join("comparison.csv")
     }
 
     /// `requests.csv`.

@@ -3,8 +3,13 @@
 //! One [`Layout`] knows every file name, [`Summary`] is the file other programs read, [`ResultSet`] is the whole
 //! folder in memory. Nothing here knows the wall clock, so the same run writes the same bytes.
 
+mod batch;
+mod batch_table;
+pub mod comparison;
+mod comparison_table;
 pub mod figure;
 mod files;
+pub mod frontier;
 mod fleet;
 mod fleet_table;
 pub mod hlog;
@@ -17,6 +22,8 @@ mod summary;
 pub mod table;
 mod timeline;
 
+pub use batch::{BatchAccount, BatchRequests, BatchSummary, JobRow};
+pub use comparison::Comparison;
 pub use figure::{Estimate, Figure, Unit, asked};
 pub use files::{ResultsError, write_atomic};
 pub use fleet::{AttemptSummary, ClientRow, CostSummary, FleetRow, FleetSummary, TierCost};

@@ -1,5 +1,7 @@
 //! A whole result folder in memory: written at the end of a run, read back to draw or to compare.
 
+use super::batch::{JobRow, encode_jobs, job_rows, read_jobs};
+use super::comparison::encode_comparisons;
 use super::figure::count;
 use super::files::{ResultsError, read_text, write_atomic};
 use super::fleet::{
@@ -10,6 +12,7 @@ use super::layout::Layout;
 use super::summary::{SCHEMA, Summary, WorkloadSummary};
 use super::timeline::{self, TimelineRow, timeline_rows};
 use crate::observe::fleet_log::FleetEvent;
+use crate::observe::jobs::JobStory;
 use crate::observe::recording::Recording;
 use crate::request::Outcome;
 use crate::scenario::{Metric, Scenario};
@@ -43,6 +46,8 @@ pub struct ResultSet {
     pub clients: Vec<ClientRow>,
     /// Changes of the fleet in the first replication.
     pub fleet: Vec<FleetRow>,
+    /// Batch jobs of the first replication.
+    pub jobs: Vec<JobRow>,
     /// Counters by tenant, of workloads with several.
     pub tenants: Vec<TenantRow>,
 }
@@ -97,6 +102,7 @@ impl ResultSet {
             timeline: timeline_rows(recording),
             clients: client_rows(recording),
             fleet: Vec::new(),
+            jobs: Vec::new(),
             tenants,
         }
     }
@@ -106,6 +112,12 @@ impl ResultSet {
         if scenario.fleet_can_vary() {
             self.fleet = fleet_rows(scenario, events);
         }
+        self
+    }
+
+    /// With the batch jobs of the first replication.
+    pub fn with_jobs(mut self, scenario: &Scenario, jobs: &[JobStory]) -> Self {
+        self.jobs = job_rows(scenario, jobs);
         self
     }
 
@@ -123,8 +135,15 @@ impl ResultSet {
         if !self.fleet.is_empty() {
             files.push((layout.fleet(), encode_fleet(&self.fleet)));
         }
+        // A batch without a job has a file without lines: nothing was submitted.
+        if !self.summary.batches.is_empty() {
+            files.push((layout.jobs(), encode_jobs(&self.jobs)));
+        }
         if !self.tenants.is_empty() {
             files.push((layout.tenants(), encode_tenants(&self.tenants)));
+        }
+        if !self.summary.comparisons.is_empty() {
+            files.push((layout.comparison(), encode_comparisons(&self.summary.comparisons)));
         }
         // Last, so that a folder with a summary is a complete one.
         files.push((layout.summary(), encode_summary(&self.summary)));
@@ -174,7 +193,9 @@ impl ResultSet {
         }
         let timeline = timeline::read(&layout.timeline())?;
         let clients = read_clients(&layout.clients())?;
-        Ok(ResultSet { summary, latencies, timeline, clients, fleet: Vec::new(), tenants: Vec::new() })
+        let jobs = read_jobs(&layout.jobs())?;
+        let (fleet, tenants) = (Vec::new(), Vec::new());
+        Ok(ResultSet { summary, latencies, timeline, clients, fleet, jobs, tenants })
     }
 
     /// The histogram of `metric` of `workload`, when anything was recorded.
@@ -240,7 +261,9 @@ fn remove_stale(layout: &Layout, kept: &BTreeSet<PathBuf>) -> Result<(), Results
             || [
                 layout.clients(),
                 layout.fleet(),
+                layout.jobs(),
                 layout.tenants(),
+                layout.comparison(),
                 layout.requests(),
                 layout.report(),
                 layout.compare(),

@@ -1,5 +1,7 @@
 //! `summary.json`: the whole result of a run in one file that other programs read.
 
+use super::batch::BatchSummary;
+use super::comparison::Comparison;
 use super::figure::{Estimate, Figure, Unit, measure_name, measure_unit, pool_unit};
 use super::fleet::{AttemptSummary, CostSummary, FleetSummary};
 use super::policy::{
@@ -14,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of the format. Grows when a field changes its meaning or goes; new fields do not change it.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
+
+/// Name of the part of prefill and decode that batch tokens added.
+const BESIDE_BATCH: &str = "of which beside batch";
 
 /// Everything a run found out. Holds no wall-clock time: the same run gives the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +45,9 @@ pub struct Summary {
     /// Exact claims and what was found, in the scenario's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expectations: Vec<ExpectationRow>,
+    /// What was compared with other variants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comparisons: Vec<Comparison>,
     /// The profile that the limits are from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileRow>,
@@ -57,6 +65,9 @@ pub struct Summary {
     /// Figures of all workloads together, when there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub all_workloads: Vec<Figure>,
+    /// Batch jobs, by batch, in the scenario's order; their requests are in the workload of the same name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub batches: Vec<BatchSummary>,
     /// By pool, in the scenario's order.
     pub pools: Vec<PoolSummary>,
     /// What it cost; absent when nothing has a price.
@@ -207,6 +218,10 @@ pub struct WorkloadSummary {
     pub budget: Vec<BudgetRow>,
     /// Sum of the end-to-end latencies of completed requests, nanoseconds.
     pub e2e_sum_ns: u128,
+    /// The part of prefill and decode by which the steps were longer because of batch tokens in them, by the step law;
+    /// absent where there is no batch, and of batch itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside_batch: Option<BudgetRow>,
     /// Latencies that no histogram bucket holds, by metric; only those that happened.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub out_of_range: BTreeMap<String, OutOfRange>,
@@ -283,11 +298,14 @@ impl Summary {
         let answers: Vec<_> = asked.into_iter().zip(estimates.iter().copied()).collect();
         let figures_of = |workload: Option<usize>| -> Vec<Figure> {
             let of = |(asked, estimate): &(Asked, Option<Estimate>)| match asked {
-                Asked::Workload(whose, measure) if *whose == workload => Some(Figure {
-                    name: measure_name(measure),
-                    unit: measure_unit(measure),
-                    estimate: *estimate,
-                }),
+                // Those of jobs are in the batch's own summary.
+                Asked::Workload(whose, measure) if *whose == workload && !measure.is_of_jobs() => {
+                    Some(Figure {
+                        name: measure_name(measure),
+                        unit: measure_unit(measure),
+                        estimate: *estimate,
+                    })
+                }
                 _ => None,
             };
             answers.iter().filter_map(of).collect()
@@ -307,12 +325,14 @@ impl Summary {
             caveats: scenario.caveats.iter().cloned().chain(bill::caveats(scenario)).collect(),
             properties,
             expectations: Vec::new(),
+            comparisons: Vec::new(),
             profile: policy.profile.as_ref().map(|profile| profile_row(profile, policy, recording)),
             binds_first: binds_first(&limits),
             limits,
             operations: operation_rows(policy, recording),
             workloads: workloads.collect(),
             all_workloads: figures_of(None),
+            batches: BatchSummary::all(scenario, recording, &answers),
             pools: pools.collect(),
             costs: CostSummary::new(scenario, recording, &answers),
         }
@@ -353,9 +373,13 @@ fn workload_summary(
     answers: &[(Asked, Option<Estimate>)],
 ) -> WorkloadSummary {
     let (workload, record) = (&scenario.workloads[index], &recording.workloads[index]);
-    let mean = |part: usize| {
-        answers.iter().find(|(asked, _)| *asked == Asked::Budget(index, part)).and_then(|(_, mean)| *mean)
-    };
+    let answer = |question: Asked| answers.iter().find(|(asked, _)| *asked == question);
+    let mean = |part: usize| answer(Asked::Budget(index, part)).and_then(|(_, mean)| *mean);
+    let beside = answer(Asked::Beside(index)).map(|(_, mean)| BudgetRow {
+        part: BESIDE_BATCH.to_owned(),
+        sum_ns: record.beside,
+        mean: *mean,
+    });
     let budget = record.budget.parts().into_iter().enumerate();
     let outcomes = Outcome::ALL.iter().map(|o| (o.name().to_owned(), record.outcome(*o)));
     let built_in = BUILT_IN.iter().zip(&record.refusals);
@@ -398,6 +422,7 @@ fn workload_summary(
             })
             .collect(),
         e2e_sum_ns: record.latency(Metric::E2e).sum_ns(),
+        beside_batch: beside,
         out_of_range: out_of_range.collect(),
         prompt_tokens: record.prompt_tokens,
         cached_tokens: record.cached_tokens,

@@ -128,11 +128,12 @@ impl WorkloadSummary {
         }
     }
 
-    /// Where the time of completed requests went: mean and share of each part.
+    /// Where the time of completed requests went: mean and share of each part; last, where there is batch, the time of
+    /// these parts that is due to batch tokens in the same steps.
     pub fn budget_table(&self) -> Table {
         let head = ["part of e2e", "mean", "95 % interval", "share of e2e", "samples"];
         let mut table = Table::new("", &head);
-        for row in &self.budget {
+        for row in self.budget.iter().chain(&self.beside_batch) {
             let figure = Figure { name: row.part.clone(), unit: Unit::Ns, estimate: row.mean };
             let share = row.sum_ns as f64 / self.e2e_sum_ns.max(1) as f64;
             table.push([
@@ -146,9 +147,9 @@ impl WorkloadSummary {
         table
     }
 
-    /// Whether the service itself added time before the queue.
-    pub fn adds_overhead(&self) -> bool {
-        self.budget.iter().any(|row| row.part == "overhead" && row.sum_ns > 0)
+    /// Whether the service itself added time before the queue, or batch may have added some to its steps.
+    pub fn has_more_than_waits(&self) -> bool {
+        self.beside_batch.is_some() || self.budget.iter().any(|row| row.part == "overhead" && row.sum_ns > 0)
     }
 
     /// The figure called `name`.

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::limits::Usage;
+use crate::observe::JobState;
 use crate::observe::Observer as _;
 use crate::observe::recorder::Recorder;
 use crate::observe::recording::{Reading, Recording};
 use crate::observe::request_log::RequestLog;
-use crate::observe::synthetic::{Fact, fleet, limited, run, scenario, tell};
+use crate::observe::synthetic::{Fact, batched, fleet, limited, run, scenario, tell};
 use crate::request::{Outcome, QUEUE_FULL, Refusal};
 use crate::scenario::policy::reason_of;
 use crate::scenario::{Metric, Scenario};
@@ -308,7 +309,7 @@ fn broken_result_files_are_named_and_never_panic() {
         (&ttft, log[..log.len() - 40].to_owned(), "not a histogram log"),
         (&ttft, "0.0,1.0,2.0,!!!!\n".to_owned(), "is not base64"),
         (&layout.timeline(), "pool,start_s\na,b\n".to_owned(), "timeline.csv"),
-        (&layout.summary(), summary.replacen("\"schema\": 2", "\"schema\": 99", 1), "schema `99` is not 2"),
+        (&layout.summary(), summary.replacen("\"schema\": 3", "\"schema\": 99", 1), "schema `99` is not 3"),
         (&layout.summary(), summary[..summary.len() / 2].to_owned(), "not a summary"),
         (&layout.summary(), "\u{0}\u{1}".to_owned(), "not a summary"),
     ] {
@@ -544,4 +545,122 @@ fn the_utilization_of_a_bin_is_of_the_replicas_that_served_in_it() {
     let (bin, scale) = (recording.pools[0].timeline.bins()[20], recording.pools[0].scale.bins[20]);
     assert!((row.utilization - bin.busy_ns as f64 / scale.serving_ns as f64).abs() < 1e-8);
     assert_eq!(row.replicas_ready, Some(scale.ready as f64));
+}
+
+/// The result set of three synthetic runs with batch, with the jobs of the first.
+pub(crate) fn batch_set() -> ResultSet {
+    let scenario = batched();
+    let (facts, _) = run(&scenario, 1_500, 0, 1_000);
+    let mut recorder = Recorder::new(&scenario);
+    tell(&facts, &mut recorder);
+    result_set(&scenario, 1_500, 3).with_jobs(&scenario, &recorder.job_log())
+}
+
+#[test]
+fn batch_jobs_read_back_as_they_were_written() {
+    let scratch = Scratch::new("batch");
+    let layout = Layout::new(&scratch.0);
+    let set = batch_set();
+    set.write(&layout, false).unwrap();
+    let back = ResultSet::read(&scratch.0).unwrap();
+    assert_eq!((&back.summary, &back.timeline, &back.jobs), (&set.summary, &set.timeline, &set.jobs));
+    let text = std::fs::read_to_string(layout.jobs()).unwrap();
+    assert!(
+        text.starts_with(
+            "batch,job,account,created_s,started_s,ended_s,expires_s,state,requests,completed,failed,expired,\
+             cancelled,tokens,reason,line\n"
+        ),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 1 + set.jobs.len());
+    assert!(text.contains("agents,0,3,5.0,7.0,"), "{text}");
+    for row in &set.jobs {
+        let over = row.completed + row.failed + row.expired + row.cancelled;
+        assert!(
+            over == row.requests
+                || ["in_progress", "validating", "failed", "refused"].contains(&&row.state[..])
+        );
+        assert_eq!(row.ended_s.is_some(), row.state != "in_progress" && row.state != "validating");
+    }
+    // A later run without batch leaves none of it behind.
+    result_set(&scenario(), 100, 1).write(&layout, false).unwrap();
+    assert!(!layout.jobs().exists());
+}
+
+#[test]
+fn the_summary_says_what_became_of_jobs_and_their_requests() {
+    let summary = batch_set().summary;
+    let [batch] = &summary.batches[..] else { panic!("{:?}", summary.batches) };
+    assert_eq!((&batch.name[..], batch.window_ns), ("agents", 120_000_000_000));
+    assert_eq!(batch.states.values().sum::<u64>(), batch.jobs);
+    let of = &batch.requests;
+    assert_eq!(of.total, of.completed + of.failed + of.expired + of.cancelled + of.unfinished);
+    assert!(batch.state(JobState::Completed) > 0 && batch.overdue > 0 && batch.decided < batch.jobs);
+    let share = batch.figure("jobs completed").unwrap().estimate.unwrap();
+    assert_eq!(share.samples, batch.decided);
+    // Shares are estimated by the mean of three runs here.
+    let pooled = batch.state(JobState::Completed) as f64 / batch.decided as f64;
+    assert!((share.value - pooled).abs() < 0.05, "{} {pooled}", share.value);
+    assert_eq!(batch.accounts.iter().map(|account| account.account).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(batch.accounts.iter().map(|account| account.requests).sum::<u64>(), of.total);
+    assert_eq!(batch.accounts.iter().map(|account| account.completed).sum::<u64>(), of.completed);
+    let turned_away = batch.state(JobState::Failed) + batch.state(JobState::Refused);
+    assert_eq!(batch.reasons, [("queue-full".to_owned(), turned_away)].into());
+    assert!(batch.longest_ns.unwrap() < batch.window_ns && batch.above_48h == 0);
+    assert!(batch.enqueued_peak > 0);
+    // What is said of jobs is not said of the workload as well.
+    assert!(summary.workloads[1].figure("jobs completed").is_none());
+    assert!(summary.all_workloads.iter().all(|figure| !figure.name.starts_with("job")));
+}
+
+#[test]
+fn the_budget_of_real_time_says_which_part_of_it_is_due_to_batch() {
+    let summary = batch_set().summary;
+    let [chat, agents] = &summary.workloads[..] else { panic!("{:?}", summary.workloads) };
+    let beside = chat.beside_batch.as_ref().unwrap();
+    let decode = chat.budget.iter().find(|row| row.part == "decode").unwrap();
+    // A tenth of each decode in these runs, and no part of the sum.
+    let share = beside.sum_ns as f64 / decode.sum_ns as f64;
+    assert!((0.09..0.11).contains(&share), "{share}");
+    assert_eq!(chat.budget.iter().map(|row| row.sum_ns).sum::<u128>(), chat.e2e_sum_ns);
+    assert_eq!(chat.budget_table().rows.last().unwrap()[0], "of which beside batch");
+    assert!(agents.beside_batch.is_none() && chat.has_more_than_waits());
+}
+
+#[test]
+fn the_timeline_has_batch_requests_and_their_tokens() {
+    let set = batch_set();
+    let sum = |pool: &str, get: fn(&TimelineRow) -> f64| {
+        set.timeline.iter().filter(|row| row.pool == pool).map(get).sum::<f64>()
+    };
+    let tokens: fn(&TimelineRow) -> f64 = |row| row.batch_tokens;
+    assert_eq!(sum("h100", tokens), 0.0);
+    assert!((sum("l40s", tokens) - sum("l40s", |row| row.output_tokens)).abs() < 1e-6);
+    assert!(sum("l40s", |row| row.batch_requests.unwrap_or(0.0)) > 0.0);
+}
+
+#[test]
+fn a_run_without_batch_says_nothing_about_it() {
+    let summary = result_set(&scenario(), 100, 1).summary;
+    let text = String::from_utf8(encode_summary(&summary)).unwrap();
+    for key in ["batches", "beside_batch", "jobs completed"] {
+        assert!(!text.contains(&format!("\"{key}\"")), "{key}");
+    }
+    assert!(summary.batch_tables().iter().all(|table| table.rows.is_empty()));
+}
+
+#[test]
+fn the_tables_of_batch_have_a_line_for_each_batch_account_and_reason() {
+    let summary = batch_set().summary;
+    let tables = summary.batch_tables();
+    assert_eq!(tables.each_ref().map(|table| table.rows.len()), [1, 1, 2, 1]);
+    for table in &tables {
+        assert!(table.rows.iter().all(|row| row.len() == table.head.len()));
+    }
+    let jobs = &tables[0];
+    assert!(jobs.rows[0].iter().any(|cell| cell.ends_with(" overdue)")), "{jobs:?}");
+    let alone = |summary: &mut Summary| summary.batches[0].accounts.truncate(1);
+    let mut one = summary.clone();
+    alone(&mut one);
+    assert!(one.batch_tables()[2].rows.is_empty(), "an account alone is the whole");
 }

@@ -41,6 +41,10 @@ pub struct TimelineRow {
     pub replicas_wanted: Option<f64>,
     /// Replicas that failed and are not back.
     pub replicas_down: Option<f64>,
+    /// Batch requests among those that wait on replicas or run at the bin's end.
+    pub batch_requests: Option<f64>,
+    /// Output tokens of batch requests among those that came out.
+    pub batch_tokens: f64,
 }
 
 /// The rows of a recording, pool by pool in the scenario's order.
@@ -83,6 +87,8 @@ pub fn timeline_rows(recording: &Recording) -> Vec<TimelineRow> {
                 replicas_starting: replicas(scale.starting),
                 replicas_wanted: replicas(scale.wanted),
                 replicas_down: replicas(scale.down),
+                batch_requests: state(bin.batch),
+                batch_tokens: mean(bin.batch_tokens),
             });
         }
     }
@@ -99,7 +105,7 @@ pub(crate) fn encode(rows: &[TimelineRow]) -> Vec<u8> {
     encode_rows(rows, &TIMELINE_HEADER)
 }
 
-const TIMELINE_HEADER: [&str; 16] = [
+const TIMELINE_HEADER: [&str; 18] = [
     "pool",
     "start_s",
     "offered",
@@ -116,6 +122,8 @@ const TIMELINE_HEADER: [&str; 16] = [
     "replicas_starting",
     "replicas_wanted",
     "replicas_down",
+    "batch_requests",
+    "batch_tokens",
 ];
 
 /// CSV text with a header even when there are no rows.

@@ -316,3 +316,66 @@ impl Default for BatchRules {
         }
     }
 }
+
+/// State of a batch job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobState {
+    /// Turned away when it was submitted: there is no job.
+    Refused,
+    /// Its file is being checked.
+    Validating,
+    /// Its file is wrong, or the quota full.
+    Failed,
+    /// Its file is right, and it waits for room in the quota.
+    Held,
+    /// Its requests may be worked on.
+    InProgress,
+    /// All requests are over, their results are being written.
+    Finalizing,
+    /// Done.
+    Completed,
+    /// The window closed before all requests were over; the results there are are kept.
+    Expired,
+    /// Its cancellation was asked for; requests in flight are being stopped.
+    Cancelling,
+    /// Cancelled; the results there are are kept.
+    Cancelled,
+}
+
+impl JobState {
+    /// All of them, in order.
+    pub const ALL: [JobState; 10] = [
+        JobState::Refused,
+        JobState::Validating,
+        JobState::Failed,
+        JobState::Held,
+        JobState::InProgress,
+        JobState::Finalizing,
+        JobState::Completed,
+        JobState::Expired,
+        JobState::Cancelling,
+        JobState::Cancelled,
+    ];
+
+    /// The name used in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            JobState::Refused => "refused",
+            JobState::Validating => "validating",
+            JobState::Failed => "failed",
+            JobState::Held => "held",
+            JobState::InProgress => "in_progress",
+            JobState::Finalizing => "finalizing",
+            JobState::Completed => "completed",
+            JobState::Expired => "expired",
+            JobState::Cancelling => "cancelling",
+            JobState::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing comes after it.
+    pub fn is_last(self) -> bool {
+        use JobState::{Cancelled, Completed, Expired, Failed, Refused};
+        matches!(self, Refused | Failed | Completed | Expired | Cancelled)
+    }
+}

@@ -343,7 +343,7 @@ section! {
         /// Time from one to the next; `0s` submits all of `most` at once.
         every: At<DistFile<Times>>,
         /// Most jobs of a run; as many as come before the horizon when left out.
-        most: Option<At<Count<1, 10_000_000>>>,
+        most: Option<At<Count<0, 10_000_000>>>,
         /// Requests of a job.
         requests: At<DistFile<Requests>>,
     }

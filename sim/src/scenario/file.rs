@@ -18,6 +18,7 @@ use super::leaf::{
     ArchitectureName, Bytes, CalibrationName, Coefficient, Count, Cv, Delay, Duration, GpuName, Lasting,
     Name, Number, Rate, Raw, Share, TOKENS_MOST, Text, Tokens, YEAR,
 };
+use super::plan_file::PlanFile;
 use super::policy_file::{AccountFile, EndpointFile, ExpectFile, LimitFile, OperationFile, RequestFile};
 use super::variants::Variants;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -58,6 +59,8 @@ section! {
         expect: Entries<ExpectFile>,
         /// Claims about the results, decided with statistics.
         properties: Entries<PropertyFile>,
+        /// Searches for the largest value of a key with which the ratio properties hold.
+        plan: Entries<PlanFile>,
         /// Named sets of overrides: key paths, in quotes, and their values.
         variants: Variants,
     }
@@ -847,5 +850,18 @@ words! {
         Cost = "cost",
         /// Cost of a million output tokens, in the currency of the prices.
         CostPerMillionTokens = "cost-per-million-tokens",
+        /// Of a batch: share of its jobs, of those that were over or whose window had closed, that were completed within
+        /// their window.
+        JobsCompleted = "jobs-completed",
+        /// Of a batch: share of those jobs whose window closed before they were done.
+        JobsExpired = "jobs-expired",
+        /// Of a batch: share of those jobs that were refused, or failed when they were checked.
+        JobsFailed = "jobs-failed",
+        /// Of a batch: time from the submission to the end of the jobs that were completed.
+        JobTime = "job-time",
+        /// Of a batch: share of the requests of those jobs that were answered.
+        BatchRequestsCompleted = "batch-requests-completed",
+        /// Of a batch: share of the requests of those jobs that were not done when the window closed.
+        BatchRequestsExpired = "batch-requests-expired",
     }
 }

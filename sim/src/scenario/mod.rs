@@ -22,6 +22,8 @@ mod leaf;
 mod load;
 mod overrides;
 mod per_window;
+pub mod plan;
+mod plan_file;
 pub mod policy;
 mod policy_file;
 pub mod profile;
@@ -88,6 +90,8 @@ pub struct Scenario {
     pub fleet: Fleet,
     /// Jobs of requests that must be over within a window, below everything else.
     pub batches: Vec<Batch>,
+    /// Searches that `tidegate plan` makes.
+    pub searches: Vec<plan::Search>,
     /// Notes that every report must carry ("pool `chat` uses an uncalibrated roofline").
     pub caveats: Vec<String>,
     /// BLAKE3 over the effective values, overrides included, and the contents of the files it names (hex).
@@ -586,6 +590,57 @@ pub enum Measure {
     CostPerMillionTokens,
     /// Replicas of the workload's pools (all pools when none) that serve, mean over the counted time.
     Replicas,
+    /// A share of the jobs of a batch, or of their requests.
+    Jobs(JobShare),
+    /// A quantile of the time from the submission to the end of the jobs of a batch that were completed, nanoseconds.
+    JobQuantile(f64),
+    /// The mean of that time, nanoseconds.
+    JobMean,
+}
+
+impl Measure {
+    /// Whether it is a figure of the jobs of a batch.
+    pub fn is_of_jobs(&self) -> bool {
+        matches!(self, Measure::Jobs(_) | Measure::JobQuantile(_) | Measure::JobMean)
+    }
+}
+
+/// A share of the jobs of a batch that are decided (see [`crate::observe::jobs::JobRecord`]): those that were over, or
+/// whose window closed inside the run; or of all requests of those jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobShare {
+    /// Jobs that were completed: every request of theirs was over before their window closed.
+    Completed,
+    /// Jobs whose window closed before that.
+    Expired,
+    /// Jobs that were refused, or failed when they were checked.
+    Failed,
+    /// Requests that were answered.
+    RequestsCompleted,
+    /// Requests that were not done when the window of their job closed.
+    RequestsExpired,
+}
+
+impl JobShare {
+    /// All of them, in table order.
+    pub const ALL: [JobShare; 5] = [
+        JobShare::Completed,
+        JobShare::Expired,
+        JobShare::Failed,
+        JobShare::RequestsCompleted,
+        JobShare::RequestsExpired,
+    ];
+
+    /// The name used in tables and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            JobShare::Completed => "jobs completed",
+            JobShare::Expired => "jobs expired",
+            JobShare::Failed => "jobs failed",
+            JobShare::RequestsCompleted => "batch requests completed",
+            JobShare::RequestsExpired => "batch requests expired",
+        }
+    }
 }
 
 /// A latency with a histogram.

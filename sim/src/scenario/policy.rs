@@ -1,5 +1,6 @@
 //! The vendor's side of a scenario: limits in force, accounts, endpoints, operations, and exact expectations.
 
+use super::batch::JobState;
 use crate::dist::Dist;
 use crate::profile::{InUse, Key, Limit, Subject, Verb};
 use crate::request::{PoolId, Refusal};
@@ -202,9 +203,11 @@ pub enum Stream {
     Workload(usize),
     /// The calls of an operation.
     Operation(usize),
+    /// The jobs of a batch.
+    Batch(usize),
 }
 
-/// Claims about exact counts and times, of what arrives in `from..until`.
+/// Claims about exact counts and times, of what arrives (of jobs: what is submitted) in `from..until`.
 #[derive(Clone, Debug)]
 pub struct Expectation {
     /// What it says, for tables: its name in the file, or the stream's.
@@ -260,4 +263,23 @@ pub enum Claim {
     Violations(usize, u64),
     /// Most units in use at once on one counter of a limit, of the whole run.
     Peak(usize, u64),
+    /// Jobs by the state they were in last, in the order of [`JobState::ALL`].
+    Jobs([u64; JobState::ALL.len()]),
+    /// Requests of jobs by what became of them, in the order of [`JOB_REQUESTS`].
+    JobRequests([u64; JOB_REQUESTS.len()]),
+    /// Jobs that were refused or failed for a reason, by its number.
+    JobsFor(u16, u64),
+    /// The last state of each job, in order of submission.
+    JobStates(Vec<JobState>),
+    /// When each job was over, in order of submission; `None`: it was not.
+    JobEnds(Vec<Option<Time>>),
+    /// The line that each job was refused or failed for, in order of submission; 0: for none.
+    JobLines(Vec<u32>),
+    /// Most tokens that one account had enqueued at once, of the whole run.
+    EnqueuedPeak(u64),
+    /// Tokens enqueued at the end, of the whole run.
+    EnqueuedEnd(u64),
 }
+
+/// What can become of a request of a job, in the order of [`Claim::JobRequests`].
+pub const JOB_REQUESTS: [&str; 5] = ["completed", "failed", "expired", "cancelled", "unfinished"];

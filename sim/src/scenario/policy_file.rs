@@ -295,7 +295,9 @@ section! {
         name: Option<At<Text>>,
         /// Whose decisions: a workload or an operation. May be left out for `peak` and `violations`.
         of: Option<At<Name>>,
-        /// Only what arrives from this instant on.
+        /// Whose jobs: a batch. Instead of `of`, with the claims from `jobs` on.
+        batch: Option<At<Name>>,
+        /// Only what arrives from this instant on; of jobs, what is submitted.
         from: At<Delay> = "0s",
         /// Only what arrives before this instant, which is not after the horizon.
         until: Option<At<Duration<1, { 10 * YEAR }>>>,
@@ -337,8 +339,50 @@ section! {
         violations: Option<At<Counts>>,
         /// Most units in use at once on one counter, by limit, of the whole run.
         peak: Option<At<Counts>>,
+        /// Jobs by the state they were in last: `completed`, `failed`, `expired` and so on. States that are left out have 0.
+        jobs: Option<At<Counts>>,
+        /// Their requests: `completed`, `failed`, `expired`, `cancelled` or `unfinished`. What is left out is 0.
+        requests: Option<At<Counts>>,
+        /// Jobs that were refused or failed, by reason: the name of a limit, or one that needs no limit.
+        reasons: Option<At<Counts>>,
+        /// The last state of each job, in order of submission.
+        job_states: Option<At<Vec<At<JobStateWord>>>>,
+        /// When each job was over, in order of submission; `"never"` for one that was not.
+        job_ends: Option<At<Vec<At<When>>>>,
+        /// Line of its file that each job was refused or failed for, in order of submission; 0 for none.
+        lines: Option<At<Vec<At<Count<0, 4_294_967_295>>>>>,
+        /// Most tokens that one account had enqueued at once, of the whole run.
+        enqueued_peak: Option<At<Count<0, MOST>>>,
+        /// Tokens enqueued at the end, over all accounts, of the whole run.
+        enqueued_end: Option<At<Count<0, MOST>>>,
         /// `false` leaves the expectation out.
         enabled: At<bool> = true,
+    }
+}
+
+words! {
+    /// State of a batch job.
+    enum JobStateWord {
+        /// Turned away when it was submitted.
+        Refused = "refused",
+        /// Its file is being checked.
+        Validating = "validating",
+        /// Its file is wrong, or the quota full.
+        Failed = "failed",
+        /// It waits for room in the quota.
+        Held = "held",
+        /// Its requests may be worked on.
+        InProgress = "in_progress",
+        /// Its results are being written.
+        Finalizing = "finalizing",
+        /// Done.
+        Completed = "completed",
+        /// Its window closed before it was done.
+        Expired = "expired",
+        /// Its requests in flight are being stopped.
+        Cancelling = "cancelling",
+        /// Cancelled.
+        Cancelled = "cancelled",
     }
 }
 

@@ -72,6 +72,7 @@ pub(super) fn scenario(mut workloads: Vec<Workload>) -> Scenario {
         policy: Default::default(),
         fleet: Default::default(),
         batches: Vec::new(),
+        searches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),
     }

@@ -105,6 +105,7 @@ pub fn queue(
         policy: Default::default(),
         fleet: Default::default(),
         batches: Vec::new(),
+        searches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),
     }

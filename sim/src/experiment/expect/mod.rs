@@ -2,17 +2,21 @@
 //!
 //! An [`Expectations`] observer follows one replication and keeps no more than the claims ask about: counters, the
 //! first and the last of a kind, and of sequences as many as are written down. An event costs O(1), or O(log n) where
-//! a sequence of n is claimed. A request counts by its arrival at the gateway, a call by its time.
+//! a sequence of n is claimed. A request counts by its arrival at the gateway, a call by its time, a job by its
+//! submission. Of the jobs of a batch that is claimed about, all are kept.
 
+mod jobs;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod text;
 
 use crate::limits::Usage;
-use crate::observe::Observer;
+use crate::observe::jobs::JobBook;
+use crate::observe::{JobFact, Observer};
 use crate::request::{
-    CONFLICT, CONTEXT_LENGTH, Finished, NO_ENDPOINT, NO_REPLICA, Outcome, QUEUE_FULL, Refusal, RequestHead,
+    CONFLICT, CONTEXT_LENGTH, Finished, INVALID_INPUT_FILE, NO_ENDPOINT, NO_REPLICA, Outcome, QUEUE_FULL,
+    Refusal, RequestHead,
 };
 use crate::results::{ExpectationRow, Verdict};
 use crate::scenario::Scenario;
@@ -29,6 +33,8 @@ pub(super) struct Expectations<'a> {
     of_workload: Vec<Vec<usize>>,
     /// Expectations about each operation, by index.
     of_operation: Vec<Vec<usize>>,
+    /// Of each batch.
+    jobs: Vec<JobBook>,
     /// Of each limit, whole run.
     violations: Vec<u64>,
     /// Of each limit, whole run.
@@ -67,6 +73,7 @@ impl<'a> Expectations<'a> {
             tallies: policy.expectations.iter().map(|expected| Tally::new(scenario, expected)).collect(),
             of_workload: (0..scenario.workloads.len()).map(|i| about(Stream::Workload(i))).collect(),
             of_operation: (0..policy.operations.len()).map(|i| about(Stream::Operation(i))).collect(),
+            jobs: vec![JobBook::default(); scenario.batches.len()],
             violations: vec![0; limits],
             peaks: vec![0; limits],
         })
@@ -113,6 +120,19 @@ impl<'a> Expectations<'a> {
             Claim::ServedBy(pool, wanted) => count(tally.pools[usize::from(*pool)], *wanted),
             Claim::Violations(limit, wanted) => count(self.violations[*limit], *wanted),
             Claim::Peak(limit, wanted) => count(self.peaks[*limit], *wanted),
+            Claim::Jobs(_)
+            | Claim::JobRequests(_)
+            | Claim::JobsFor(..)
+            | Claim::JobStates(_)
+            | Claim::JobEnds(_)
+            | Claim::JobLines(_)
+            | Claim::EnqueuedPeak(_)
+            | Claim::EnqueuedEnd(_) => {
+                let Some(Stream::Batch(batch)) = expected.stream else {
+                    unreachable!("expectation `{}`: jobs of no batch", expected.name)
+                };
+                jobs::find(&self.jobs[batch], expected, claim)
+            }
         }
     }
 }
@@ -130,7 +150,7 @@ fn status(policy: &Policy, reason: u16) -> u16 {
     match (policy.limit_of(reason), reason) {
         (Some(limit), _) => limit.answer.status,
         (None, QUEUE_FULL) => 429,
-        (None, CONTEXT_LENGTH) => 400,
+        (None, CONTEXT_LENGTH | INVALID_INPUT_FILE) => 400,
         (None, NO_ENDPOINT) => 404,
         (None, CONFLICT) => 409,
         (None, NO_REPLICA) => 503,
@@ -160,6 +180,10 @@ impl Observer for Expectations<'_> {
         for &index in &self.of_operation[operation] {
             self.tallies[index].add(&decided);
         }
+    }
+
+    fn job(&mut self, now: Time, job: &JobFact) {
+        self.jobs[usize::from(job.batch)].tell(now, job);
     }
 
     fn violated(&mut self, _now: Time, limit: usize, _head: &RequestHead) {

@@ -1,7 +1,7 @@
 //! Each kind of claim over facts written out: one that holds and one that does not.
 
 use super::*;
-use crate::observe::synthetic;
+use crate::observe::{JobCounts, JobState, synthetic};
 use crate::request::Prefix;
 use crate::scenario::policy::reason_of;
 
@@ -275,6 +275,113 @@ fn violations_and_peaks_are_of_the_whole_run() {
     let found = tell(&scenario(None, ALL, claims), &requests());
     let found: Vec<_> = found.iter().map(|finding| (&finding.found[..], finding.holds)).collect();
     assert_eq!(found, [("1", true), ("0", false), ("7", true), ("0", false)]);
+}
+
+/// The synthetic scenario with batch, and one expectation of its jobs.
+fn of_jobs(window: (u64, u64), claims: Vec<Claim>) -> Scenario {
+    let mut scenario = synthetic::batched();
+    let (from, until) = (at(window.0), at(window.1));
+    let stream = Some(Stream::Batch(0));
+    scenario.policy.expectations = vec![Expectation { name: "it".to_owned(), stream, from, until, claims }];
+    scenario
+}
+
+/// Three jobs of ten requests: one is completed at 31 s, one expires at 130 s, one fails for its seventh line at once.
+fn jobs() -> Vec<(u64, JobFact)> {
+    let fact = |job, created, state, completed, expired, enqueued| JobFact {
+        batch: 0,
+        job,
+        owner: 3,
+        state,
+        created: at(created),
+        expires: at(created) + ms(120_000),
+        requests: JobCounts { total: 10, completed, expired, ..JobCounts::default() },
+        tokens: 1_000,
+        enqueued,
+        refusal: None,
+        line: 0,
+    };
+    let full = Some(Refusal::plain(QUEUE_FULL));
+    vec![
+        (0, fact(0, 0, JobState::InProgress, 0, 0, 1_000)),
+        (10_000, fact(1, 10_000, JobState::InProgress, 0, 0, 2_000)),
+        (20_000, JobFact { refusal: full, line: 7, ..fact(2, 20_000, JobState::Failed, 0, 0, 2_000) }),
+        (30_000, fact(0, 0, JobState::Finalizing, 10, 0, 1_000)),
+        (31_000, fact(0, 0, JobState::Completed, 10, 0, 1_000)),
+        (130_000, fact(1, 10_000, JobState::Expired, 4, 6, 0)),
+    ]
+}
+
+/// Each claim of jobs with what is found of it and whether it holds.
+fn expect_of_jobs(window: (u64, u64), cases: Vec<(Claim, &str, bool)>) {
+    let scenario = of_jobs(window, cases.iter().map(|(claim, ..)| claim.clone()).collect());
+    let mut observer = Expectations::new(&scenario).unwrap();
+    jobs().iter().for_each(|(now, fact)| observer.job(at(*now), fact));
+    for ((claim, text, holds), found) in cases.into_iter().zip(observer.finish()) {
+        assert_eq!((&found.found[..], found.holds), (text, holds), "{claim:?}");
+    }
+}
+
+#[test]
+fn jobs_and_their_requests_are_counted_whole() {
+    let states = |completed, failed, expired| {
+        let mut states = [0; JobState::ALL.len()];
+        states[JobState::Completed as usize] = completed;
+        states[JobState::Failed as usize] = failed;
+        states[JobState::Expired as usize] = expired;
+        Claim::Jobs(states)
+    };
+    expect_of_jobs(
+        ALL,
+        vec![
+            (states(1, 1, 1), "1 failed, 1 completed, 1 expired", true),
+            // What is not named must be 0.
+            (states(1, 0, 1), "1 failed, 1 completed, 1 expired", false),
+            (Claim::JobRequests([14, 0, 6, 0, 10]), "14 completed, 6 expired, 10 unfinished", true),
+            (Claim::JobRequests([14, 0, 6, 0, 0]), "14 completed, 6 expired, 10 unfinished", false),
+            (Claim::JobsFor(QUEUE_FULL, 1), "1", true),
+            (Claim::JobsFor(CONTEXT_LENGTH, 1), "0", false),
+            (Claim::EnqueuedPeak(2_000), "2000", true),
+            (Claim::EnqueuedEnd(1_000), "0", false),
+        ],
+    );
+    expect_of_jobs((0, 10_000), vec![(states(1, 0, 0), "1 completed", true)]);
+    expect_of_jobs((30_000, 40_000), vec![(states(0, 0, 0), "none", true)]);
+}
+
+#[test]
+fn each_job_has_its_state_its_end_and_its_line_in_order_of_submission() {
+    use JobState::{Completed, Expired, Failed};
+    let end = |ms| Some(at(ms));
+    expect_of_jobs(
+        ALL,
+        vec![
+            (Claim::JobStates(vec![Completed, Expired, Failed]), "completed, expired, failed", true),
+            (
+                Claim::JobStates(vec![Completed, Completed, Failed]),
+                "completed, expired, failed (differs first at job 1: expired)",
+                false,
+            ),
+            (Claim::JobStates(vec![Completed]), "completed, expired, failed (3 jobs, not 1)", false),
+            (Claim::JobEnds(vec![end(31_000), end(130_000), end(20_000)]), "31s, 130s, 20s", true),
+            (
+                Claim::JobEnds(vec![end(31_000), None, end(20_000)]),
+                "31s, 130s, 20s (differs first at job 1: 130s)",
+                false,
+            ),
+            (Claim::JobLines(vec![0, 0, 7]), "0, 0, 7", true),
+            (Claim::JobLines(vec![0, 0, 0]), "0, 0, 7 (differs first at job 2: 7)", false),
+        ],
+    );
+    expect_of_jobs((30_000, 40_000), vec![(Claim::JobEnds(Vec::new()), "none", true)]);
+}
+
+#[test]
+fn claims_of_jobs_speak_of_submissions() {
+    let scenario = of_jobs((10_000, 20_000), vec![Claim::JobEnds(vec![None, Some(at(130_000))])]);
+    let row = &Found::default().rows(&scenario)[0];
+    assert_eq!(row.claim, "ends of jobs, of submissions from 10s to 20s");
+    assert_eq!(row.expected, "never, 130s");
 }
 
 #[test]

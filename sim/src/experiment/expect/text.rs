@@ -1,8 +1,8 @@
 //! Claims and findings for people. Times are exact: a claim that is off by a nanosecond shows it.
 
-use super::Finding;
+use super::{Finding, jobs};
 use crate::scenario::Scenario;
-use crate::scenario::policy::{Claim, Expectation};
+use crate::scenario::policy::{Claim, Expectation, Stream};
 use crate::time::{Span, Time};
 use std::collections::BTreeMap;
 
@@ -69,17 +69,31 @@ pub(super) fn claim(scenario: &Scenario, claim: &Claim) -> (String, String) {
         }
         Claim::Violations(index, n) => (format!("violations of {}", limit(index)), n.to_string()),
         Claim::Peak(index, n) => (format!("peak of {}", limit(index)), n.to_string()),
+        Claim::Jobs(wanted) => plain("jobs by last state", jobs::states(wanted)),
+        Claim::JobRequests(wanted) => plain("requests of jobs", jobs::requests(wanted)),
+        Claim::JobsFor(reason, n) => {
+            (format!("jobs refused or failed for {}", policy.reason_name(*reason)), n.to_string())
+        }
+        Claim::JobStates(wanted) => plain("last states of jobs", jobs::names(wanted)),
+        Claim::JobEnds(wanted) => plain("ends of jobs", jobs::ends(wanted)),
+        Claim::JobLines(wanted) => plain("lines that jobs failed for", jobs::lines(wanted)),
+        Claim::EnqueuedPeak(n) => plain("most tokens enqueued by an account", n.to_string()),
+        Claim::EnqueuedEnd(n) => plain("tokens enqueued at the end", n.to_string()),
     }
 }
 
-/// Of which arrivals, when it is not all of them.
+/// Of which arrivals (of jobs: submissions), when it is not all of them.
 pub(super) fn window(scenario: &Scenario, expected: &Expectation) -> String {
+    let what = match expected.stream {
+        Some(Stream::Batch(_)) => "submissions",
+        _ => "arrivals",
+    };
     let horizon = Time::ZERO + scenario.horizon;
     let from = instant(Some(expected.from));
     match (expected.from > Time::ZERO, expected.until < horizon) {
         (false, false) => String::new(),
-        (true, false) => format!(", of arrivals from {from}"),
-        (_, true) => format!(", of arrivals from {from} to {}", instant(Some(expected.until))),
+        (true, false) => format!(", of {what} from {from}"),
+        (_, true) => format!(", of {what} from {from} to {}", instant(Some(expected.until))),
     }
 }
 
@@ -129,7 +143,7 @@ fn list(spans: &[Span]) -> String {
     if spans.is_empty() { "none".to_owned() } else { shortened(spans.iter().copied().map(exact)) }
 }
 
-fn shortened(parts: impl ExactSizeIterator<Item = String>) -> String {
+pub(super) fn shortened(parts: impl ExactSizeIterator<Item = String>) -> String {
     let more = parts.len().saturating_sub(SHOWN);
     let text = parts.take(SHOWN).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{text} and {more} more") } else { text }

@@ -1,5 +1,6 @@
 //! Expectations: exact counts and times, of whom and of which stretch of time.
 
+use super::expect_jobs;
 use super::known::Known;
 use super::operation;
 use super::workload_of;
@@ -32,14 +33,20 @@ pub(super) fn all(site: &Site<'_>, errors: &mut Errors) -> Vec<Expectation> {
 fn one(at: &At<ExpectFile>, site: &Site<'_>, errors: &mut Errors) -> Option<Expectation> {
     let before = errors.count();
     let file = &at.value;
-    let of = file.of.as_ref().map(|name| (name, stream(name, site, errors)));
+    let of = match (&file.of, &file.batch) {
+        (Some(name), _) => Some((name, stream(name, site, errors))),
+        (None, Some(name)) => Some((name, expect_jobs::stream(name, site, errors))),
+        (None, None) => None,
+    };
     let stream = of.as_ref().and_then(|(_, stream)| *stream);
     let (from, until) = stretch(file, site.horizon, errors);
-    let claims = claims(file, site, errors);
+    let mut claims = claims(file, site, errors);
+    claims.extend(expect_jobs::claims(file, site, errors));
     if claims.is_empty() && errors.count() == before {
         errors.refuse_with(&at.place, "nothing is expected", "add a claim, such as `refused = 0`");
     }
     of_the_run(at, stream, errors);
+    expect_jobs::of_jobs(file, &own_claims(file), errors);
     if let Some((_, Some(Stream::Operation(_)))) = &of {
         of_requests_only(file, errors);
     }
@@ -117,7 +124,7 @@ fn stretch(file: &ExpectFile, horizon: Option<Span>, errors: &mut Errors) -> (Ti
 fn of_the_run(at: &At<ExpectFile>, stream: Option<Stream>, errors: &mut Errors) {
     let file = &at.value;
     let own = own_claims(file);
-    if let (None, None, Some((key, _))) = (&file.of, stream, own.first()) {
+    if let (None, None, None, Some((key, _))) = (&file.of, &file.batch, stream, own.first()) {
         let hint = "add `of`: the name of a workload or an operation";
         errors.refuse_with(&at.place, format!("`{key}` of whom?"), hint);
     }
@@ -240,7 +247,7 @@ fn claims(file: &ExpectFile, site: &Site<'_>, errors: &mut Errors) -> Vec<Claim>
 /// Most bins that `each` may have.
 const BINS_MOST: u64 = 1_000_000;
 
-fn each(
+pub(super) fn each(
     counts: &Option<At<Counts>>,
     mut claim: impl FnMut(&At<Name>, u64) -> Option<Claim>,
     claims: &mut Vec<Claim>,
@@ -249,8 +256,8 @@ fn each(
     claims.extend(entries.filter_map(|(name, count)| claim(name, *count)));
 }
 
-/// The number of a reason.
-fn reason(name: &At<Name>, site: &Site<'_>, errors: &mut Errors) -> Option<u16> {
+/// The number of a reason: one that needs no limit, or that of a limit.
+pub(super) fn reason(name: &At<Name>, site: &Site<'_>, errors: &mut Errors) -> Option<u16> {
     let wanted = name.value.as_str();
     if let Some(index) = BUILT_IN.iter().position(|reason| *reason == wanted) {
         return Some(index as u16);

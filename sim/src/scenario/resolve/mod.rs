@@ -13,6 +13,7 @@ mod dist;
 mod endpoint;
 mod engine_rules;
 mod expect;
+mod expect_jobs;
 mod fault;
 mod fleet;
 mod judged;
@@ -22,6 +23,7 @@ mod limits;
 mod listing;
 mod operation;
 mod placing;
+mod plan;
 mod policy;
 mod pool;
 mod prefill;
@@ -105,6 +107,7 @@ pub(super) fn resolve(
     let properties = property::all(file, &workloads, &pools, &others, cx.errors);
     let loaded = run_file.and_then(|at| at.value.profile.as_ref()).and_then(|name| cx.profile(name));
     let drafted = policy::draft(file, loaded.as_ref(), &vendor, &workloads, horizon, cx);
+    let searches = plan::all(file, &cx.variants, cx.errors);
     whole_file(file, cx.errors);
     names_in_broken_entries(file, cx.errors);
     if cx.errors.count() > 0 {
@@ -151,6 +154,7 @@ pub(super) fn resolve(
         policy,
         fleet,
         batches: drafts.into_iter().map(|draft| draft.batch).collect(),
+        searches,
         caveats: std::mem::take(&mut cx.caveats),
         hash: hash(file, loaded.as_ref(), cx.traces),
     };
@@ -386,6 +390,8 @@ fn hash(file: &ScenarioFile, profile: Option<&Loaded>, traces: &Traces) -> Strin
     }
     effective.workloads.entries.retain(|(_, _, entry)| entry.as_ref().is_some_and(|w| w.enabled.value));
     effective.batch.entries.retain(|(_, _, entry)| entry.as_ref().is_some_and(|batch| batch.enabled.value));
+    // A search says nothing about the scenario itself.
+    effective.plan.0.clear();
     effective.properties.0.retain(|property| property.value.enabled.value);
     effective.operations.0.retain(|operation| operation.value.enabled.value);
     effective.faults.0.retain(|fault| fault.value.enabled.value);

@@ -3,12 +3,15 @@
 use super::{Entry, ratio};
 use crate::profile::Mechanism;
 use crate::request::{Outcome, PoolId};
+use crate::scenario::batch::{JobRules, Jobs};
 use crate::scenario::decode::{At, Decode, did_you_mean};
 use crate::scenario::diagnostic::Errors;
 use crate::scenario::document::Value;
 use crate::scenario::file::{MetricWord, PropertyFile, ScenarioFile};
 use crate::scenario::leaf::{Lasting, Number, Rate, Raw, Share};
-use crate::scenario::{Bound, End, Engine, Measure, Metric, Pool, Property, Scenario, Workload};
+use crate::scenario::{
+    Arrivals, Batch, Bound, End, Engine, JobShare, Measure, Metric, Pool, Property, Scenario, Workload,
+};
 use crate::time::Span;
 
 /// What a property can be compared with.
@@ -116,22 +119,42 @@ fn measure(at: &At<PropertyFile>, metric: &At<MetricWord>, errors: &mut Errors) 
         MetricWord::Tpot => Metric::Tpot,
         MetricWord::E2e => Metric::E2e,
         MetricWord::ClientE2e => Metric::ClientE2e,
+        MetricWord::JobTime => {
+            return match statistic(at, metric.value, errors)? {
+                Statistic::Quantile(quantile) => Some(Measure::JobQuantile(quantile)),
+                Statistic::Mean => Some(Measure::JobMean),
+            };
+        }
         _ => return plain_measure(property, metric.value, errors),
     };
+    match statistic(at, metric.value, errors)? {
+        Statistic::Quantile(quantile) => Some(Measure::Quantile(latency, quantile)),
+        Statistic::Mean => Some(Measure::Mean(latency)),
+    }
+}
+
+/// What is asked of a metric that is a time.
+enum Statistic {
+    Quantile(f64),
+    Mean,
+}
+
+fn statistic(at: &At<PropertyFile>, metric: MetricWord, errors: &mut Errors) -> Option<Statistic> {
+    let property = &at.value;
     match (&property.quantile, property.mean.value) {
         (Some(quantile), false) => {
             let q = quantile.value.0;
             if q > 0.0 && q < 1.0 {
-                return Some(Measure::Quantile(latency, q));
+                return Some(Statistic::Quantile(q));
             }
             let hint = "the slowest request of a run grows with its length: ask for a quantile below 1";
             errors.refuse_with(&quantile.place, format!("`{q}` is not strictly between 0 and 1"), hint);
         }
-        (None, true) => return Some(Measure::Mean(latency)),
+        (None, true) => return Some(Statistic::Mean),
         (Some(_), true) => errors.refuse(&property.mean.place, "`quantile` and `mean` exclude each other"),
         (None, false) => errors.refuse_with(
             &at.place,
-            format!("`{}` needs `quantile` or `mean = true`", latency.name()),
+            format!("`{}` needs `quantile` or `mean = true`", metric.word()),
             "for example `quantile = 0.99`",
         ),
     }
@@ -165,9 +188,17 @@ fn plain_measure(property: &PropertyFile, metric: MetricWord, errors: &mut Error
         MetricWord::Replicas => Measure::Replicas,
         MetricWord::Cost => Measure::Cost,
         MetricWord::CostPerMillionTokens => Measure::CostPerMillionTokens,
-        MetricWord::Ttft | MetricWord::Itl | MetricWord::Tpot | MetricWord::E2e | MetricWord::ClientE2e => {
-            unreachable!("latencies are handled by the caller")
-        }
+        MetricWord::JobsCompleted => Measure::Jobs(JobShare::Completed),
+        MetricWord::JobsExpired => Measure::Jobs(JobShare::Expired),
+        MetricWord::JobsFailed => Measure::Jobs(JobShare::Failed),
+        MetricWord::BatchRequestsCompleted => Measure::Jobs(JobShare::RequestsCompleted),
+        MetricWord::BatchRequestsExpired => Measure::Jobs(JobShare::RequestsExpired),
+        MetricWord::Ttft
+        | MetricWord::Itl
+        | MetricWord::Tpot
+        | MetricWord::E2e
+        | MetricWord::ClientE2e
+        | MetricWord::JobTime => unreachable!("times are handled by the caller"),
     })
 }
 
@@ -204,13 +235,17 @@ fn value(
         return ratio::bound(raw, errors);
     }
     let (bound, always, what) = match measure {
-        Measure::Quantile(..) | Measure::Mean(_) => {
+        Measure::Quantile(..) | Measure::Mean(_) | Measure::JobQuantile(_) | Measure::JobMean => {
             return Lasting::decode(&raw.value.0, errors).map(|duration| duration.0.as_nanos() as f64);
         }
         Measure::Throughput | Measure::TokenThroughput | Measure::GoodputRate => {
             return Rate::decode(&raw.value.0, errors).map(|rate| rate.0);
         }
-        Measure::Share(_) | Measure::GoodputShare | Measure::Utilization | Measure::Wasted => {
+        Measure::Share(_)
+        | Measure::GoodputShare
+        | Measure::Utilization
+        | Measure::Wasted
+        | Measure::Jobs(_) => {
             let share = Share::decode(&raw.value.0, errors)?.0;
             (share, if at_least { share <= 0.0 } else { share >= 1.0 }, "every share")
         }
@@ -284,6 +319,7 @@ fn fixed(scenario: &Scenario, property: &Property) -> Option<(u64, &'static str,
     let fails =
         any(&|workload| scenario.workers_of(workload).into_iter().any(|pool| scenario.pool_can_fail(pool)));
     let tries = any(&|workload| workload.client.retry.is_some() || workload.client.hedge.is_some());
+    let of = |batch: &Batch| property.workload == Some(usize::from(batch.workload));
     let limits = &scenario.policy.limits;
     let deadline = limits.iter().any(|limit| matches!(limit.mechanism, Mechanism::Deadline { .. }));
     match property.measure {
@@ -306,7 +342,9 @@ fn fixed(scenario: &Scenario, property: &Property) -> Option<(u64, &'static str,
                 || tries
                 || deadline
                 || scenario.end == End::Cut
-                || any(&|workload| workload.patience.is_some())) =>
+                || any(&|workload| workload.patience.is_some())
+                // Requests of jobs that expire or are cancelled are stopped.
+                || any(&|workload| matches!(workload.arrivals, Arrivals::Jobs))) =>
         {
             Some((
                 0,
@@ -332,6 +370,15 @@ fn fixed(scenario: &Scenario, property: &Property) -> Option<(u64, &'static str,
                 (all, "its pools neither scale nor fail", "give a pool `scaling`, `failures` or a fault")
             })
         }
+        Measure::Jobs(JobShare::Failed)
+            if !scenario.batches.iter().any(|batch| of(batch) && can_fail(batch)) =>
+        {
+            Some((
+                0,
+                "no rule is in force that a job could break",
+                "use a profile with limits on batch, or let the file of a job be wrong",
+            ))
+        }
         Measure::Cost | Measure::CostPerMillionTokens if !scenario.has_prices() => Some((
             0,
             "nothing has a price",
@@ -339,6 +386,16 @@ fn fixed(scenario: &Scenario, property: &Property) -> Option<(u64, &'static str,
         )),
         _ => None,
     }
+}
+
+/// Whether a job of `batch` can be refused, or fail when it is checked.
+fn can_fail(batch: &Batch) -> bool {
+    let JobRules { fault, requests, bytes, tokens, .. } = &batch.rules;
+    let faulty = match &batch.jobs {
+        Jobs::Drawn { .. } => false,
+        Jobs::Listed(jobs) => jobs.iter().any(|job| job.fault.is_some()),
+    };
+    fault.is_some() || requests.is_some() || bytes.is_some() || tokens.is_some() || faulty
 }
 
 /// Refuses a figure that will never have a value.
@@ -360,6 +417,16 @@ fn exists(
             "goodput needs objectives, and none are declared",
             "add `objectives = { ttft = \"1s\", tpot = \"50ms\" }` to the workload",
         );
+    }
+    if measure.is_of_jobs() && !workload.is_some_and(|entry| entry.batch) {
+        let word = metric.value.word();
+        let reason = match workload {
+            None => format!("`{word}` is of the jobs of one batch, and none is named"),
+            Some(entry) => {
+                format!("`{word}` is of the jobs of a batch, and the workload `{}` has none", entry.name)
+            }
+        };
+        errors.refuse_with(&metric.place, reason, "write `workload = \"NAME\"` with the name of a batch");
     }
     let token_gaps = matches!(
         measure,
@@ -443,6 +510,23 @@ name = "p"
             assert!(message.starts_with(&expected), "{message}");
             assert!(said.contains(hint), "{said}");
         }
+    }
+
+    #[test]
+    fn figures_of_jobs_are_of_a_batch() {
+        let of_none = "is of the jobs of one batch, and none is named";
+        for metric in ["jobs-completed", "jobs-expired", "jobs-failed", "batch-requests-completed"] {
+            let (message, hint) = refused(&format!("metric = \"{metric}\"\nat_least = 0.5"));
+            assert_eq!(message, format!("`{metric}` {of_none}"));
+            assert_eq!(hint, "write `workload = \"NAME\"` with the name of a batch");
+        }
+        let (message, _) =
+            refused("metric = \"job-time\"\nquantile = 0.95\nat_most = \"20h\"\nworkload = \"chat\"");
+        assert_eq!(message, "`job-time` is of the jobs of a batch, and the workload `chat` has none");
+        let (message, _) = refused("metric = \"job-time\"\nat_most = \"20h\"\nworkload = \"chat\"");
+        assert_eq!(message, "`job-time` needs `quantile` or `mean = true`");
+        let (message, _) = refused("metric = \"jobs-completed\"\nat_least = 0\nworkload = \"chat\"");
+        assert_eq!(message, "every share is at least `0`: this would always hold");
     }
 
     #[test]

@@ -327,6 +327,8 @@ words! {
 }
 
 /// `{ every, requests }`, or a list of jobs.
+// A file has a handful of these: their size does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub(super) enum JobsFile {
     Drawn(DrawnFile),

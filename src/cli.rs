@@ -37,6 +37,14 @@ pub enum Command {
     /// Look into a request trace.
     #[command(subcommand)]
     Trace(TraceCommand),
+    /// Search the largest value of a knob with which batch leaves real-time alone, for each `[[plan]]` of a scenario.
+    ///
+    /// Each value is judged by a whole paired experiment with its declared looks: doubled until a ratio property does not
+    /// hold, then halved between. Exit code 0: every search has an answer; 1: one has none; 3: interrupted.
+    Plan(PlanArgs),
+    /// Look into files of batch requests.
+    #[command(subcommand)]
+    Batch(BatchCommand),
     /// Redraw the figures of a result folder, or overlay two.
     Plot(PlotArgs),
 }
@@ -87,6 +95,29 @@ pub struct RunArgs {
     /// How the engine advances. All three give the same answer; the slow ones are there to prove it.
     #[arg(long, value_enum, default_value_t = EngineMode::Fast)]
     pub engine: EngineMode,
+}
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Which scenario.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// Make this search only, by its name.
+    #[arg(long, value_name = "NAME")]
+    pub only: Option<String>,
+    /// Folder for the results [default: results/<scenario>-plan].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Threads for replications [default: one per core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Print what was found as JSON on standard output instead of tables.
+    #[arg(long)]
+    pub json: bool,
+    /// Draw no figures.
+    #[arg(long)]
+    pub no_plots: bool,
 }
 
 /// How the engine advances.
@@ -240,6 +271,44 @@ pub struct CoverageArgs {
 pub struct NewArgs {
     /// The file to write.
     pub path: PathBuf,
+}
+
+/// Subcommands of `batch`.
+#[derive(Debug, Subcommand)]
+pub enum BatchCommand {
+    /// Check files of batch requests by the limits of a profile: form, size, model, content. Nothing is uploaded.
+    #[command(after_help = BATCH_CHECK_EXAMPLES)]
+    Check(BatchCheckArgs),
+}
+
+const BATCH_CHECK_EXAMPLES: &str = "\
+Exit codes:
+  0  every file would be worked on
+  1  one would be refused, or its job would fail
+  2  a file cannot be read, or bad usage
+
+Examples:
+  tidegate batch check nightly.jsonl
+  tidegate batch check --provider openai --endpoint /v1/chat/completions --overlay public-api part-*.jsonl";
+
+/// Options of `batch check`.
+#[derive(Debug, Args)]
+pub struct BatchCheckArgs {
+    /// The files: JSON lines in the form that OpenAI or Anthropic take.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// A built-in profile, or a path.
+    #[arg(long, value_name = "PROFILE", default_value = "digitalocean-inference")]
+    pub profile: String,
+    /// Switch on a set of limits that is off by default. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub overlay: Vec<String>,
+    /// The provider they are meant for [default: by the form of the first line].
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<String>,
+    /// Path of their requests; `none` when the submission names none [default: the `url` of the first line].
+    #[arg(long, value_name = "PATH")]
+    pub endpoint: Option<String>,
 }
 
 /// Subcommands of `trace`.

@@ -11,7 +11,7 @@ mod diagnose;
 mod output;
 
 use clap::Parser;
-use cli::{Cli, Command, TraceCommand};
+use cli::{BatchCommand, Cli, Command, TraceCommand};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         Command::Schema(args) => commands::schema::schema(&args),
         Command::Limits(command) => commands::limits::run(&command),
         Command::Trace(TraceCommand::Inspect(args)) => commands::trace::inspect(&args),
+        Command::Plan(args) => commands::plan::plan(&args),
+        Command::Batch(BatchCommand::Check(args)) => commands::batch::check(&args),
         Command::Plot(args) => commands::plot::plot(&args),
     };
     match outcome {

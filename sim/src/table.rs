@@ -100,7 +100,8 @@ pub struct Slot {
     pub admitted: u32,
     /// Times it lost its KV cache.
     pub preemptions: u32,
-    /// The replica's decode clock when it joined the decoding sequences.
+    /// The replica's decode clock when it joined the decoding sequences; on a `slots` pool the nanoseconds of its service
+    /// that were over when it yielded.
     pub joined: u64,
     /// When it reached the gateway.
     pub arrived: Time,
@@ -122,7 +123,7 @@ pub struct Slot {
     pub preempted: Span,
     /// The part of it before the first token.
     pub preempted_before_first: Span,
-    /// Service time, on a `slots` pool.
+    /// Service time that is left, on a `slots` pool.
     pub service: Span,
     /// When its KV cache left for the pool that decodes; [`NEVER`] before and after.
     pub left_at: Time,

@@ -56,6 +56,11 @@ fn summary(scenario: &Scenario) -> String {
         counted(scenario.tiers.len() as u64, "tier"),
         counted(scenario.workloads.len() as u64, "workload"),
     ];
+    if !scenario.batches.is_empty() {
+        let batches = scenario.batches.len();
+        parts[4] = counted((scenario.workloads.len() - batches) as u64, "workload");
+        parts.push(if batches == 1 { "1 batch".into() } else { format!("{batches} batches") });
+    }
     if slots > 0 {
         parts.push(counted(slots as u64, "slots pool"));
     }

@@ -1,7 +1,9 @@
 //! One file a command; each only reads its arguments, calls the libraries and prints.
 
+pub mod batch;
 pub mod check;
 pub mod limits;
+pub mod plan;
 pub mod plot;
 pub mod run;
 pub mod schema;

@@ -99,7 +99,8 @@ fn a_burst_waits_for_one_quantum_and_what_yielded_goes_on_where_it_was() {
 fn without_a_quantum_a_burst_waits_for_services_to_end() {
     let scenario = scenario("40s", &format!("{SLOTS}jobs = [{{ at = \"0s\", requests = 20 }}]\n"));
     let told = run(&scenario, burst());
-    let starts = told.finished.iter().filter(|done| done.head.workload == 0).map(|done| done.scheduled.unwrap());
+    let starts =
+        told.finished.iter().filter(|done| done.head.workload == 0).map(|done| done.scheduled.unwrap());
     assert_eq!(starts.collect::<Vec<_>>(), [[s(14.0); 10], [s(21.0); 10]].concat());
 }
 

@@ -5,6 +5,7 @@ mod bad_input;
 mod bad_traces;
 mod batch;
 mod batch_facts;
+mod batch_files;
 mod conservation;
 mod crosscheck;
 mod determinism;

@@ -93,9 +93,9 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let gone = match &mut self.stations[station].worker {
             Worker::Llm(worker) => worker.cancel(&mut self.table, id),
             Worker::Slots(worker) => {
-                let before = worker.running();
+                let before = worker.busy();
                 worker.cancel(&mut self.table, id, now, observer);
-                self.signals.work(now, pool, before, worker.running());
+                self.signals.work(now, pool, before, worker.busy());
                 true
             }
         };

@@ -234,7 +234,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
                 self.signals.work(now, pool, busy, 0);
             }
             Worker::Slots(worker) => {
-                let busy = worker.running();
+                let busy = worker.busy();
                 worker.evict(&mut self.table, now, observer, &mut gone);
                 self.signals.work(now, pool, busy, 0);
             }

@@ -273,9 +273,9 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
                 }
             }
             Worker::Slots(worker) => {
-                let before = worker.running();
+                let before = worker.busy();
                 worker.evict_lower(&mut self.table, now, observer, &mut gone);
-                self.signals.work(now, pool, before, worker.running());
+                self.signals.work(now, pool, before, worker.busy());
             }
         }
         for id in gone.evicted.drain(..) {

@@ -6,6 +6,7 @@ use crate::gateway::route::{Router, View};
 use crate::limits::Usage;
 use crate::replica::{Site, Stepper};
 use crate::request::{BUILT_IN, PoolId, QUEUE_FULL, Refusal};
+use crate::scenario::batch::BatchPriority;
 use crate::scenario::{Engine, Metric, Permits, Pool, Scenario, Workload};
 use crate::slots::SlotsReplica;
 use crate::time::{Span, Time};
@@ -214,11 +215,13 @@ pub(super) fn build<S: Stepper>(
             requests: 0,
             pace: Pace::default(),
         });
+        let rules = pool.batch.as_ref().filter(|rules| rules.priority == BatchPriority::Engine);
+        let quantum = rules.and_then(|rules| rules.quantum);
         for replica in 0..pool.replicas {
             let site = Site { pool: index as u16, replica, workloads: workloads.clone() };
             let worker = match &pool.engine {
                 Engine::Llm(engine) => Worker::Llm(S::new(site, engine, skip && !measures_gaps(pool))),
-                Engine::Slots(engine) => Worker::Slots(SlotsReplica::new(site, engine.servers)),
+                Engine::Slots(engine) => Worker::Slots(SlotsReplica::new(site, engine.servers, quantum)),
             };
             stations.push(Station { worker, pool: index, replica, to_begin: false, told: (0, 0) });
         }

@@ -246,7 +246,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let state = &mut self.stations[station];
         let pool = state.pool;
         let Worker::Slots(worker) = &mut state.worker else { return };
-        let before = worker.running();
+        let before = worker.busy();
         while let Some(Started { id, end, counter }) = worker.start(&mut self.table, self.now, observer) {
             let timer = deadline(&self.admission, &self.table, id, self.now);
             timer.into_iter().for_each(|event| self.events.push(event));
@@ -258,7 +258,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             let generation = self.table[id].generation;
             self.events.push(Event::new(end, Class::ServiceEnd, station as u32, counter, id, generation));
         }
-        self.signals.work(self.now, pool, before, worker.running());
+        self.signals.work(self.now, pool, before, worker.busy());
     }
 
     pub(super) fn end_service(&mut self, event: &Event, observer: &mut impl Observer) {
@@ -274,9 +274,9 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         if !worker.is_serving(&self.table, id, event.counter()) {
             return;
         }
-        let before = worker.running();
+        let before = worker.busy();
         if worker.yields(&mut self.table, id, self.now, observer) {
-            self.signals.work(self.now, pool, before, worker.running());
+            self.signals.work(self.now, pool, before, worker.busy());
             self.start_services(station, observer);
             return self.refresh(station);
         }
@@ -284,7 +284,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             None => worker.complete(&mut self.table, id, self.now, observer),
             Some(taps) => worker.complete(&mut self.table, id, self.now, &mut (taps, &mut *observer)),
         }
-        let after = worker.running();
+        let after = worker.busy();
         self.signals.work(self.now, pool, after + 1, after);
         self.conclude(id, Outcome::Completed, None, observer);
         self.table.release(id);

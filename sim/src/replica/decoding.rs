@@ -12,6 +12,8 @@ use std::collections::BinaryHeap;
 /// The decoding sequences, as aggregates.
 #[derive(Debug)]
 pub(super) struct Decoding {
+    /// Of which class its members are: [`crate::table::Slot::lower`].
+    pub(super) lower: bool,
     /// Decode steps done since the replica began; members count their tokens by it.
     pub(super) clock: u64,
     /// Members.
@@ -41,8 +43,9 @@ pub(super) struct Late {
 
 impl Decoding {
     /// Nobody, at clock 0.
-    pub(super) fn new(block_tokens: u32, workloads: usize) -> Self {
+    pub(super) fn new(block_tokens: u32, workloads: usize, lower: bool) -> Self {
         Decoding {
+            lower,
             clock: 0,
             count: 0,
             context: 0,
@@ -76,19 +79,22 @@ impl Decoding {
 
     /// The most steps, at most `most`, for which `free` blocks are enough after the first step claimed its own.
     pub(super) fn steps_within(&self, free: u32, most: u64) -> u64 {
-        let block = self.residues.len() as u64;
-        // Every member needs at most one block in `block` steps: usually this settles it.
-        let cycles = u64::from(free) / u64::from(self.count);
-        if most <= cycles * block {
-            return most;
-        }
-        let mut left = free - u32::try_from(cycles).expect("fits: at most `free`") * self.count;
-        let mut steps = cycles * block + 1;
-        while steps < most && self.demand(steps) <= left {
-            left -= self.demand(steps);
-            steps += 1;
-        }
-        steps.min(most)
+        steps_within(self.residues.len() as u64, self.count, |ahead| self.demand(ahead), free, most)
+    }
+
+    /// [`Decoding::steps_within`] where the sequences of `other` decode in the same steps, from the same blocks.
+    pub(super) fn steps_within_both(&self, other: &Decoding, free: u32, most: u64) -> u64 {
+        let demand = |ahead| self.demand(ahead) + other.demand(ahead);
+        steps_within(self.residues.len() as u64, self.count + other.count, demand, free, most)
+    }
+
+    /// `steps` steps are over, the last of them at `end`: every member has got its tokens.
+    #[inline]
+    pub(super) fn advance(&mut self, steps: u64, end: Time) {
+        self.clock += steps;
+        self.context += steps * u64::from(self.count);
+        self.tokens_at = end;
+        self.late.clear();
     }
 
     /// All members are gone; the clock goes on.
@@ -165,4 +171,22 @@ impl Decoding {
     pub(super) fn next_end(&self) -> u64 {
         self.ends.peek().map_or(u64::MAX, |&Reverse(entry)| (entry >> 32) as u64)
     }
+}
+
+/// See [`Decoding::steps_within`]; `count` sequences need `demand(ahead)` blocks of `block` tokens in the step `ahead`
+/// steps from now. `count` is at least 1.
+#[inline]
+fn steps_within(block: u64, count: u32, demand: impl Fn(u64) -> u32, free: u32, most: u64) -> u64 {
+    // Every member needs at most one block in `block` steps: usually this settles it.
+    let cycles = u64::from(free) / u64::from(count);
+    if most <= cycles * block {
+        return most;
+    }
+    let mut left = free - u32::try_from(cycles).expect("fits: at most `free`") * count;
+    let mut steps = cycles * block + 1;
+    while steps < most && demand(steps) <= left {
+        left -= demand(steps);
+        steps += 1;
+    }
+    steps.min(most)
 }

@@ -68,12 +68,13 @@ impl KvCache {
         self.rule.blocks - self.used()
     }
 
-    /// Whether a request that needs `need` new blocks besides `hit` may be admitted. A replica that runs nothing
-    /// ignores the watermark, so that every request that fits at all gets its turn.
+    /// Whether a request that needs `need` new blocks besides `hit` may be admitted, `reserve` blocks more than the
+    /// watermark staying free. A replica that runs nothing ignores both, so that every request that fits at all gets its
+    /// turn.
     #[inline]
-    pub fn admits(&self, need: u32, hit: Hit, idle: bool) -> bool {
-        let reserve = if idle { 0 } else { self.rule.watermark_blocks };
-        u64::from(self.free()) >= u64::from(need) + u64::from(hit.evictable) + u64::from(reserve)
+    pub fn admits(&self, need: u32, hit: Hit, idle: bool, reserve: u32) -> bool {
+        let spare = if idle { 0 } else { u64::from(self.rule.watermark_blocks) + u64::from(reserve) };
+        u64::from(self.free()) >= u64::from(need) + u64::from(hit.evictable) + spare
     }
 
     /// Takes `blocks` for one request.

@@ -15,16 +15,22 @@
 //! that decodes, once the others have their blocks: it needs blocks for its context and the token to come, takes one
 //! token of the budget, and gets its next token in that very step. Thus a step of the whole-prompt policy, and a batch
 //! of the static one, begins with requests of one kind.
+//!
+//! Where batch is kept below real-time, a step is formed by the rules in [`below`].
 
-use super::kv::block_key;
+mod below;
+mod blocks;
+
 use super::scheduler::first_or_next_token;
 use super::step_time::{StepLaw, StepShape};
-use super::{Delivered, Departures, NORMAL, Site, Stepper, arrive, restart};
+use super::{Delivered, Departures, NORMAL, Site, Stepper, arrive, beside_at, restart};
 use crate::observe::{GapRun, Observer, StepLine, StepRun};
-use crate::scenario::{BatchPolicy, Batching, Kv, LlmEngine};
+use crate::scenario::{BatchPolicy, Batching, LlmEngine};
 use crate::table::{NEVER, Place, SlotId, Table};
-use crate::time::Time;
-use std::collections::{BTreeMap, VecDeque};
+use crate::time::{Span, Time};
+use below::Rules;
+use blocks::BlockPool;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A replica that looks at every sequence in every step. Slow and obvious.
@@ -35,8 +41,18 @@ pub struct NaiveReplica {
     batching: Batching,
     kv: BlockPool,
     waiting: VecDeque<SlotId>,
-    /// In order of admission.
+    /// How batch is kept below real-time, where it is.
+    rules: Option<Rules>,
+    /// Batch requests that wait.
+    lower_waiting: VecDeque<SlotId>,
+    /// Both classes, in order of admission.
     batch: Vec<Member>,
+    /// Whether batch may find room that it did not find before.
+    changed: bool,
+    /// Sequences parked so far.
+    parkings: u64,
+    /// Nanoseconds by which steps were longer than without batch, modulo 2^64.
+    beside: u64,
     step: Option<Step>,
     admissions: u32,
     steps: u64,
@@ -56,12 +72,9 @@ struct Member {
     decoding: bool,
     ghost: bool,
     done: bool,
-}
-
-impl Member {
-    fn new(id: SlotId, context: u32, blocks: Vec<usize>, work: Work) -> Self {
-        Member { id, context, blocks, work, decoding: work == Work::Token, ghost: false, done: false }
-    }
+    lower: bool,
+    /// Which of all parkings was its own, while it is parked.
+    parked: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,114 +90,8 @@ struct Step {
     end: Time,
     shape: StepShape,
     outside_range: bool,
-}
-
-/// KV blocks, one by one.
-#[derive(Debug)]
-struct BlockPool {
-    rule: Kv,
-    blocks: Vec<Block>,
-    /// Blocks with neither user nor content.
-    empty: Vec<usize>,
-    by_key: BTreeMap<u64, usize>,
-    releases: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Block {
-    users: u32,
-    key: Option<u64>,
-    released: u64,
-}
-
-impl BlockPool {
-    fn new(rule: Kv) -> Self {
-        let count = rule.blocks as usize;
-        BlockPool {
-            rule,
-            blocks: vec![Block::default(); count],
-            empty: (0..count).collect(),
-            by_key: BTreeMap::new(),
-            releases: 0,
-        }
-    }
-
-    fn evictable(&self) -> usize {
-        self.by_key.values().filter(|&&block| self.blocks[block].users == 0).count()
-    }
-
-    fn free(&self) -> usize {
-        self.empty.len() + self.evictable()
-    }
-
-    fn used(&self) -> usize {
-        self.blocks.len() - self.free()
-    }
-
-    /// A block for one user: an empty one, else the least recently used content is dropped.
-    fn take(&mut self) -> Option<usize> {
-        let block = self.empty.pop().or_else(|| {
-            let idle = self.by_key.values().copied().filter(|&block| self.blocks[block].users == 0);
-            let oldest = idle.min_by_key(|&block| self.blocks[block].released)?;
-            self.by_key.remove(&self.blocks[oldest].key.take().expect("cached blocks have a key"));
-            Some(oldest)
-        })?;
-        self.blocks[block].users = 1;
-        Some(block)
-    }
-
-    fn drop_user(&mut self, block: usize) {
-        self.blocks[block].users -= 1;
-        if self.blocks[block].users == 0 {
-            if self.blocks[block].key.is_some() {
-                self.releases += 1;
-                self.blocks[block].released = self.releases;
-            } else {
-                self.empty.push(block);
-            }
-        }
-    }
-
-    fn release(&mut self, blocks: &mut Vec<usize>) {
-        while let Some(block) = blocks.pop() {
-            self.drop_user(block);
-        }
-    }
-
-    /// Gives full blocks their content's key; a block whose content is cached already is exchanged for that one.
-    fn publish(&mut self, table: &Table, member: &mut Member, tokens: u32) {
-        if !self.rule.prefix_cache {
-            return;
-        }
-        for index in 0..(tokens / self.rule.block_tokens) as usize {
-            let own = member.blocks[index];
-            if self.blocks[own].key.is_some() {
-                continue;
-            }
-            let Some(key) = block_key(table, member.id, index as u32, self.rule.block_tokens) else { break };
-            match self.by_key.get(&key).copied() {
-                Some(cached) => {
-                    self.blocks[cached].users += 1;
-                    member.blocks[index] = cached;
-                    self.drop_user(own);
-                }
-                None => {
-                    self.blocks[own].key = Some(key);
-                    self.by_key.insert(key, own);
-                }
-            }
-        }
-    }
-
-    /// Cached leading blocks of the request's next prefill.
-    fn lookup(&self, table: &Table, id: SlotId) -> Vec<usize> {
-        let most = (table[id].target - 1) / self.rule.block_tokens;
-        let cached = |index| {
-            let key = block_key(table, id, index, self.rule.block_tokens)?;
-            self.by_key.get(&key).copied()
-        };
-        if self.rule.prefix_cache { (0..most).map_while(cached).collect() } else { Vec::new() }
-    }
+    /// Nanoseconds by which it is longer than without batch, modulo 2^64.
+    beside: u64,
 }
 
 impl NaiveReplica {
@@ -224,11 +131,19 @@ impl NaiveReplica {
     }
 
     fn preempt_last(&mut self, table: &mut Table, now: Time) {
-        let mut member = self.batch.pop().expect("a sequence that needs a block is in the batch");
+        let last = self.batch.iter().rposition(|member| !member.lower);
+        let mut member = self.batch.remove(last.expect("a sequence that needs a block is in the batch"));
         self.kv.release(&mut member.blocks);
+        self.note_beside(table, member.id);
         restart(&mut table[member.id], now);
         table[member.id].preemptions += 1;
         self.waiting.push_front(member.id);
+        self.changed = true;
+    }
+
+    /// A real-time request leaves the batch.
+    fn note_beside(&self, table: &mut Table, id: SlotId) {
+        table[id].beside = beside_at(&table[id], self.beside);
     }
 
     /// Step 2: admissions.
@@ -239,74 +154,118 @@ impl NaiveReplica {
             if table[id].carried {
                 if self.batching.policy != BatchPolicy::Chunked
                     || *budget == 0
-                    || !self.join_carried(table, id, now)
+                    || !self.has_room_for_carried(table, id, 0)
                 {
                     break;
                 }
+                self.waiting.pop_front();
+                self.join_carried(table, id, now);
                 *budget -= 1;
                 continue;
             }
             let cached = self.kv.lookup(table, id);
-            let target = table[id].target;
-            let computed = cached.len() as u32 * self.kv.rule.block_tokens;
-            let todo = target - computed;
+            let todo = table[id].target - cached.len() as u32 * self.kv.rule.block_tokens;
             let allowed = match self.batching.policy {
                 BatchPolicy::Chunked => *budget > 0,
                 BatchPolicy::Whole => todo <= *budget || admitted == 0,
                 BatchPolicy::Static => true,
             };
-            let need = target.div_ceil(self.kv.rule.block_tokens) as usize - cached.len();
-            let revived = cached.iter().filter(|&&block| self.kv.blocks[block].users == 0).count();
-            let reserve = if self.batch.is_empty() { 0 } else { self.kv.rule.watermark_blocks as usize };
-            if !allowed || self.kv.free() < need + revived + reserve {
+            if !allowed || !self.has_room_for(table, id, &cached, 0) {
                 break;
             }
             self.waiting.pop_front();
-            let mut blocks = cached;
-            for &block in &blocks {
-                self.kv.blocks[block].users += 1;
-            }
-            for _ in 0..need {
-                blocks.push(self.kv.take().expect("free blocks were counted"));
-            }
             let chunk = if self.batching.policy == BatchPolicy::Chunked { todo.min(*budget) } else { todo };
             *budget = budget.saturating_sub(chunk);
-            let slot = &mut table[id];
-            slot.place = Place::Prefill;
-            slot.computed = computed;
-            slot.admitted = self.admissions;
-            if slot.scheduled == NEVER {
-                slot.scheduled = now;
-                started.push(id);
-                slot.cached = computed;
-            }
-            self.admissions = self.admissions.wrapping_add(1);
+            self.seat(table, id, cached, chunk, now, started);
             admitted += 1;
-            self.batch.push(Member::new(id, target, blocks, Work::Chunk(chunk)));
         }
     }
 
-    /// The first of the waiting line joins the decoding sequences with its KV cache, when that has room.
-    fn join_carried(&mut self, table: &mut Table, id: SlotId, now: Time) -> bool {
-        let context = table[id].target;
-        let need = (context + 1).div_ceil(self.kv.rule.block_tokens) as usize;
-        let reserve = if self.batch.is_empty() { 0 } else { self.kv.rule.watermark_blocks as usize };
-        if self.kv.free() < need + reserve {
-            return false;
+    /// Whether there are blocks for the whole prompt of a request of which `cached` are there, the watermark and `reserve`
+    /// staying free.
+    fn has_room_for(&self, table: &Table, id: SlotId, cached: &[usize], reserve: u32) -> bool {
+        let need = table[id].target.div_ceil(self.kv.rule.block_tokens) as usize - cached.len();
+        let revived = cached.iter().filter(|&&block| self.kv.blocks[block].users == 0).count();
+        self.kv.free() >= need + revived + self.spare(reserve)
+    }
+
+    /// Whether there are blocks for the KV cache that a request brings, and its next token.
+    fn has_room_for_carried(&self, table: &Table, id: SlotId, reserve: u32) -> bool {
+        let need = (table[id].target + 1).div_ceil(self.kv.rule.block_tokens) as usize;
+        self.kv.free() >= need + self.spare(reserve)
+    }
+
+    /// Blocks that stay free when a request is admitted; none when the replica is empty.
+    fn spare(&self, reserve: u32) -> usize {
+        if self.batch.is_empty() { 0 } else { (self.kv.rule.watermark_blocks + reserve) as usize }
+    }
+
+    /// A request is admitted, with the blocks that are cached and new ones for the rest of its prompt.
+    fn seat(
+        &mut self,
+        table: &mut Table,
+        id: SlotId,
+        cached: Vec<usize>,
+        chunk: u32,
+        now: Time,
+        started: &mut Vec<SlotId>,
+    ) {
+        let target = table[id].target;
+        let computed = cached.len() as u32 * self.kv.rule.block_tokens;
+        let mut blocks = cached;
+        for &block in &blocks {
+            self.kv.blocks[block].users += 1;
         }
-        self.waiting.pop_front();
+        while blocks.len() < target.div_ceil(self.kv.rule.block_tokens) as usize {
+            blocks.push(self.kv.take().expect("free blocks were counted"));
+        }
+        let slot = &mut table[id];
+        slot.place = Place::Prefill;
+        slot.computed = computed;
+        slot.admitted = self.admissions;
+        if slot.scheduled == NEVER {
+            slot.scheduled = now;
+            started.push(id);
+            slot.cached = computed;
+        }
+        self.admissions = self.admissions.wrapping_add(1);
+        self.push(table, id, target, blocks, Work::Chunk(chunk));
+    }
+
+    /// A request joins the decoding sequences with its KV cache.
+    fn join_carried(&mut self, table: &mut Table, id: SlotId, now: Time) {
+        let context = table[id].target;
+        let need = (context + 1).div_ceil(self.kv.rule.block_tokens);
         let blocks = (0..need).map(|_| self.kv.take().expect("free blocks were counted")).collect();
         arrive(&mut table[id], now, self.admissions);
         self.admissions = self.admissions.wrapping_add(1);
-        let mut member = Member::new(id, context, blocks, Work::Token);
+        self.push(table, id, context, blocks, Work::Token);
+        self.changed = true;
+        let mut member = self.batch.pop().expect("it joined");
         self.kv.publish(table, &mut member, context);
         self.batch.push(member);
-        true
+    }
+
+    fn push(&mut self, table: &mut Table, id: SlotId, context: u32, blocks: Vec<usize>, work: Work) {
+        let (decoding, lower) = (work == Work::Token, table[id].lower);
+        table[id].beside_from = self.beside;
+        let (ghost, done, parked) = (false, false, None);
+        self.batch.push(Member { id, context, blocks, work, decoding, ghost, done, lower, parked });
     }
 
     fn shape(&self, table: &Table) -> StepShape {
+        self.shape_of(table, |_| true)
+    }
+
+    /// The real-time part of the step in flight, and all of it.
+    #[cfg(test)]
+    pub(super) fn shapes(&self, table: &Table) -> (StepShape, StepShape) {
+        (self.shape_of(table, |member| !member.lower), self.shape(table))
+    }
+
+    fn shape_of(&self, table: &Table, counts: impl Fn(&Member) -> bool) -> StepShape {
         let mut shape = StepShape::default();
-        for member in &self.batch {
+        for member in self.batch.iter().filter(|member| counts(member)) {
             match member.work {
                 Work::Nothing => continue,
                 Work::Token => {
@@ -349,6 +308,7 @@ impl NaiveReplica {
                     table[id].last_token = now;
                     table[id].place = Place::Decode;
                     member.decoding = true;
+                    self.changed = true;
                     let target = table[id].target;
                     self.kv.publish(table, member, target);
                 }
@@ -360,9 +320,28 @@ impl NaiveReplica {
             let context = member.context;
             self.kv.publish(table, member, context);
             self.kv.release(&mut member.blocks);
+            if !member.lower {
+                self.note_beside(table, id);
+            }
             table[id].place = Place::Ghost;
+            self.changed = true;
         }
         member.done
+    }
+
+    /// Begins a step of a shape that moves caches to and from the host for `swap`, and would be `upper` without batch.
+    fn launch(&mut self, now: Time, shape: StepShape, upper: StepShape, swap: Span) -> Time {
+        let plan = |shape: &StepShape| {
+            let plan = self.law.plan(shape);
+            if self.slow == NORMAL { plan } else { plan.slowed(shape, self.slow) }
+        };
+        let with = plan(&shape);
+        let length = with.line.step(0) + swap;
+        let without = if upper.sequences > 0 { plan(&upper).line.step(0) } else { length };
+        let beside = length.as_nanos().wrapping_sub(without.as_nanos());
+        let end = now + length;
+        self.step = Some(Step { start: now, end, shape, outside_range: with.outside_range, beside });
+        end
     }
 }
 
@@ -388,7 +367,12 @@ impl Stepper for NaiveReplica {
             batching: engine.batching,
             kv: BlockPool::new(engine.kv),
             waiting: VecDeque::new(),
+            rules: engine.below.map(|below| Rules::new(below, engine.batching.policy)),
+            lower_waiting: VecDeque::new(),
             batch: Vec::new(),
+            changed: false,
+            parkings: 0,
+            beside: 0,
             step: None,
             admissions: 0,
             steps: 0,
@@ -398,14 +382,22 @@ impl Stepper for NaiveReplica {
 
     fn enqueue(&mut self, table: &mut Table, id: SlotId) -> bool {
         table[id].place = Place::Waiting;
-        self.waiting.push_back(id);
+        if table[id].lower {
+            assert!(self.rules.is_some(), "this engine does not tell batch from real-time");
+            self.changed |= self.lower_waiting.is_empty();
+            self.lower_waiting.push_back(id);
+        } else {
+            self.waiting.push_back(id);
+        }
         true
     }
 
     fn cancel(&mut self, table: &mut Table, id: SlotId) -> bool {
-        if let Some(index) = self.waiting.iter().position(|&waiting| waiting == id) {
-            self.waiting.remove(index);
-            return true;
+        for line in [&mut self.waiting, &mut self.lower_waiting] {
+            if let Some(index) = line.iter().position(|&waiting| waiting == id) {
+                line.remove(index);
+                return true;
+            }
         }
         let index =
             self.batch.iter().position(|member| member.id == id).expect("the request is on this replica");
@@ -416,6 +408,7 @@ impl Stepper for NaiveReplica {
         }
         let mut member = self.batch.remove(index);
         self.kv.release(&mut member.blocks);
+        self.changed = true;
         true
     }
 
@@ -423,7 +416,15 @@ impl Stepper for NaiveReplica {
         Delivered { tokens: table[id].generated, last: table[id].last_token }
     }
 
+    fn beside(&self, table: &Table, id: SlotId) -> Span {
+        let is_upper = |member: &Member| member.id == id && !member.lower && !member.ghost;
+        if self.batch.iter().any(is_upper) { beside_at(&table[id], self.beside) } else { table[id].beside }
+    }
+
     fn begin(&mut self, table: &mut Table, now: Time, started: &mut Vec<SlotId>) -> Option<Time> {
+        if let Some(rules) = self.rules {
+            return self.begin_below(&rules, table, now, started);
+        }
         let mut budget = self.batching.tokens;
         match self.batching.policy {
             BatchPolicy::Chunked => {
@@ -440,9 +441,10 @@ impl Stepper for NaiveReplica {
                     let preempted = self.serve_batch(table, now, &mut budget);
                     while open && !preempted && (self.batch.len() as u32) < self.batching.sequences {
                         let carried = self.waiting.front().copied().filter(|&id| table[id].carried);
-                        if !carried.is_some_and(|id| self.join_carried(table, id, now)) {
-                            break;
-                        }
+                        let fits = |id: &SlotId| self.has_room_for_carried(table, *id, 0);
+                        let Some(id) = carried.filter(fits) else { break };
+                        self.waiting.pop_front();
+                        self.join_carried(table, id, now);
                     }
                 }
             }
@@ -455,13 +457,7 @@ impl Stepper for NaiveReplica {
             );
             return None;
         }
-        let mut plan = self.law.plan(&shape);
-        if self.slow != NORMAL {
-            plan = plan.slowed(&shape, self.slow);
-        }
-        let end = now + plan.line.step(0);
-        self.step = Some(Step { start: now, end, shape, outside_range: plan.outside_range });
-        Some(end)
+        Some(self.launch(now, shape, shape, Span::ZERO))
     }
 
     fn truncate(&mut self, _now: Time) -> Option<Time> {
@@ -471,6 +467,7 @@ impl Stepper for NaiveReplica {
     fn finish(&mut self, table: &mut Table, observer: &mut impl Observer, out: &mut Departures) {
         let step = self.step.take().expect("a step is in flight");
         self.steps += 1;
+        self.beside = self.beside.wrapping_add(step.beside);
         observer.worked(&StepRun {
             pool: self.site.pool,
             replica: self.site.replica,
@@ -487,6 +484,7 @@ impl Stepper for NaiveReplica {
         for member in batch.iter_mut().filter(|member| member.ghost) {
             self.kv.release(&mut member.blocks);
             out.ghosts.push(member.id);
+            self.changed = true;
         }
         batch.retain(|member| !member.ghost);
         // Those that decoded first: one that came with its cache may have been admitted behind a prompt of this step.
@@ -512,19 +510,39 @@ impl Stepper for NaiveReplica {
 
     fn evict(&mut self, table: &mut Table, now: Time, out: &mut Departures) {
         assert!(self.step.is_none(), "a replica cannot fail in a step: it is abandoned first");
-        for member in self.batch.drain(..) {
+        for member in std::mem::take(&mut self.batch) {
             if member.ghost {
                 out.ghosts.push(member.id);
-            } else {
-                restart(&mut table[member.id], now);
-                out.evicted.push(member.id);
+                continue;
             }
+            if !member.lower {
+                self.note_beside(table, member.id);
+            }
+            restart(&mut table[member.id], now);
+            out.evicted.push(member.id);
         }
-        for id in self.waiting.drain(..) {
+        for id in self.waiting.drain(..).chain(self.lower_waiting.drain(..)) {
             restart(&mut table[id], now);
             out.evicted.push(id);
         }
         self.kv = BlockPool::new(self.kv.rule);
+    }
+
+    fn evict_lower(&mut self, table: &mut Table, now: Time, out: &mut Departures) {
+        assert!(self.step.is_none(), "batch leaves between steps");
+        let (lower, upper) = std::mem::take(&mut self.batch).into_iter().partition(|member| member.lower);
+        self.batch = upper;
+        let lower: Vec<Member> = lower;
+        for mut member in lower {
+            self.kv.release(&mut member.blocks);
+            restart(&mut table[member.id], now);
+            out.evicted.push(member.id);
+            self.changed = true;
+        }
+        for id in self.lower_waiting.drain(..) {
+            restart(&mut table[id], now);
+            out.evicted.push(id);
+        }
     }
 
     fn set_slow(&mut self, permille: u32) {
@@ -541,7 +559,12 @@ impl Stepper for NaiveReplica {
     }
 
     fn running(&self) -> u32 {
-        self.batch.len() as u32
+        self.batch.iter().filter(|member| !member.lower).count() as u32
+    }
+
+    fn lower(&self) -> (u32, u32) {
+        let members = self.batch.iter().filter(|member| member.lower).count();
+        (self.lower_waiting.len() as u32, members as u32)
     }
 
     fn kv_used(&self) -> u32 {

@@ -6,16 +6,23 @@
 //! joins or leaves, steps follow a [`StepLine`] and a whole run of them is one event.
 //!
 //! The rules themselves (who joins when, who loses its cache) are stated plainly in [`super::naive`]; change both.
+//!
+//! Where batch is kept below real-time, its sequences are a cohort of their own ([`lower`]) with aggregates of its own,
+//! so that it can pause while the others go on; [`below`] forms and ends the steps of both.
+
+mod below;
+mod lower;
 
 use super::decoding::Decoding;
 use super::kv::{Hit, KvCache};
 use super::step_time::{StepLaw, StepShape};
-use super::{Delivered, Departures, NORMAL, Site, Stepper, arrive, restart};
+use super::{Delivered, Departures, NORMAL, Site, Stepper, arrive, beside_at, restart};
 use crate::observe::{GapRun, Observer, StepLine, StepRun};
 use crate::request::WorkloadId;
 use crate::scenario::{BatchPolicy, Batching, LlmEngine};
-use crate::table::{List, NEVER, Place, SlotId, Table};
-use crate::time::Time;
+use crate::table::{List, NEVER, Place, Slot, SlotId, Table};
+use crate::time::{Span, Time};
+use lower::Lower;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -43,10 +50,15 @@ pub struct Replica {
     steps: u64,
     /// Length of a step in thousandths of what the law says.
     slow: u32,
+    /// The batch cohort, where it is kept below real-time; everything above (but the chunks, ghosts and counters) is
+    /// about the others then.
+    lower: Option<Box<Lower>>,
 }
 
-/// Marks, in [`crate::table::Slot::joined`], a ghost that had not joined the decoding sequences.
+/// Marks, in [`Slot::joined`], a ghost that had not joined the decoding sequences.
 const PREFILLING: u64 = u64::MAX;
+/// Marks a ghost that was parked.
+const PARKED: u64 = u64::MAX - 1;
 
 /// Steps in flight.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +72,15 @@ struct Run {
     decodes: u32,
     prefill_tokens: u32,
     outside_range: bool,
+}
+
+/// Whether the request of a slot is still the member of the batch of `site` that was admitted as number `admitted`.
+#[inline]
+fn is_member(site: &Site, slot: &Slot, admitted: u32) -> bool {
+    matches!(slot.place, Place::Decode | Place::Prefill | Place::Parked)
+        && slot.admitted == admitted
+        && slot.replica == site.replica
+        && slot.pool == site.pool
 }
 
 impl Replica {
@@ -83,11 +104,11 @@ impl Replica {
         }
     }
 
-    fn preempt_last(&mut self, table: &mut Table, now: Time) {
+    /// The member admitted last loses its cache; returns it.
+    fn preempt_last(&mut self, table: &mut Table, now: Time) -> SlotId {
         let id = loop {
-            let &(id, admitted) = self.order.last().expect("a batch that needs blocks has members");
-            self.order.pop();
-            if self.is_member(table, id, admitted) {
+            let (id, admitted) = self.order.pop().expect("a batch that needs blocks has members");
+            if is_member(&self.site, &table[id], admitted) {
                 break id;
             }
         };
@@ -102,15 +123,7 @@ impl Replica {
         restart(&mut table[id], now);
         table[id].preemptions += 1;
         self.waiting.push_front(table, id);
-    }
-
-    #[inline]
-    fn is_member(&self, table: &Table, id: SlotId, admitted: u32) -> bool {
-        let slot = &table[id];
-        matches!(slot.place, Place::Decode | Place::Prefill)
-            && slot.admitted == admitted
-            && slot.replica == self.site.replica
-            && slot.pool == self.site.pool
+        id
     }
 
     /// Admits from the waiting line while sequences, KV blocks and `budget` prompt tokens last.
@@ -127,7 +140,7 @@ impl Replica {
             if table[id].carried {
                 if self.batching.policy != BatchPolicy::Chunked
                     || *budget == 0
-                    || !self.join_carried(table, id, now, shape)
+                    || !self.join_carried(table, id, now, shape, self.running == 0)
                 {
                     break;
                 }
@@ -143,24 +156,11 @@ impl Replica {
                 BatchPolicy::Static => true,
             };
             let need = self.kv.blocks_for(table[id].target) - hit.blocks;
-            if !fits_budget || !self.kv.admits(need, hit, self.running == 0) {
+            if !fits_budget || !self.kv.admits(need, hit, self.running == 0, 0) {
                 break;
             }
             self.waiting.remove(table, id);
-            self.kv.pin(table, id, hit.blocks);
-            self.kv.take(need);
-            let admitted = self.admissions;
-            self.admissions = admitted.wrapping_add(1);
-            let slot = &mut table[id];
-            slot.place = Place::Prefill;
-            slot.shared_blocks = hit.blocks;
-            slot.computed = cached;
-            slot.admitted = admitted;
-            if slot.scheduled == NEVER {
-                slot.scheduled = now;
-                started.push(id);
-                slot.cached = cached;
-            }
+            let admitted = self.seat(table, id, hit, need, now, started);
             self.order.push((id, admitted));
             self.running += 1;
             let chunk = if self.batching.policy == BatchPolicy::Chunked { todo.min(*budget) } else { todo };
@@ -170,12 +170,41 @@ impl Replica {
         self.sweep(table);
     }
 
+    /// A request is admitted: it gets the blocks of `hit` and `need` new ones, and its number, which is returned.
+    #[inline]
+    fn seat(
+        &mut self,
+        table: &mut Table,
+        id: SlotId,
+        hit: Hit,
+        need: u32,
+        now: Time,
+        started: &mut Vec<SlotId>,
+    ) -> u32 {
+        self.kv.pin(table, id, hit.blocks);
+        self.kv.take(need);
+        let admitted = self.admissions;
+        self.admissions = admitted.wrapping_add(1);
+        let cached = hit.blocks * self.kv.block_tokens();
+        let slot = &mut table[id];
+        slot.place = Place::Prefill;
+        slot.shared_blocks = hit.blocks;
+        slot.computed = cached;
+        slot.admitted = admitted;
+        if slot.scheduled == NEVER {
+            slot.scheduled = now;
+            started.push(id);
+            slot.cached = cached;
+        }
+        admitted
+    }
+
     /// Throws void entries out of the order of admission when most are void.
     #[inline]
     fn sweep(&mut self, table: &Table) {
         if self.order.len() > 2 * self.running as usize + 64 {
             let mut order = std::mem::take(&mut self.order);
-            order.retain(|&(id, admitted)| self.is_member(table, id, admitted));
+            order.retain(|&(id, admitted)| is_member(&self.site, &table[id], admitted));
             self.order = order;
         }
     }
@@ -184,10 +213,17 @@ impl Replica {
     /// in this very step, when there is room for its context and the token to come. The others have claimed their
     /// blocks.
     #[inline(never)]
-    fn join_carried(&mut self, table: &mut Table, id: SlotId, now: Time, shape: &mut StepShape) -> bool {
+    fn join_carried(
+        &mut self,
+        table: &mut Table,
+        id: SlotId,
+        now: Time,
+        shape: &mut StepShape,
+        idle: bool,
+    ) -> bool {
         let (context, tokens_at) = (table[id].target, table[id].last_token);
         let need = self.kv.blocks_for(context + 1);
-        if !self.kv.admits(need, Hit::default(), self.running == 0) {
+        if !self.kv.admits(need, Hit::default(), idle, 0) {
             return false;
         }
         self.waiting.remove(table, id);
@@ -209,7 +245,7 @@ impl Replica {
         let before = self.running;
         while self.running < self.batching.sequences {
             let carried = self.waiting.first().filter(|&id| table[id].carried);
-            if !carried.is_some_and(|id| self.join_carried(table, id, now, shape)) {
+            if !carried.is_some_and(|id| self.join_carried(table, id, now, shape, self.running == 0)) {
                 break;
             }
         }
@@ -227,23 +263,24 @@ impl Replica {
     }
 
     /// Tells the gaps of the run's decoded tokens. Ghosts get none from the last step.
-    fn tell_gaps(&self, table: &Table, run: &Run, observer: &mut impl Observer) {
-        let decoding = &self.decoding;
+    fn tell_gaps(&self, table: &Table, decoding: &Decoding, run: &Run, observer: &mut impl Observer) {
         for &workload in &self.site.workloads {
             let late: u32 =
                 decoding.late.iter().filter(|late| late.workload == workload).map(|late| late.count).sum();
             let count = decoding.by_workload[workload as usize] - late;
-            self.tell_group(table, run, workload, decoding.tokens_at, count, observer);
+            self.tell_group(table, decoding, run, workload, decoding.tokens_at, count, observer);
         }
         for late in &decoding.late {
-            self.tell_group(table, run, late.workload, late.tokens_at, late.count, observer);
+            self.tell_group(table, decoding, run, late.workload, late.tokens_at, late.count, observer);
         }
     }
 
     #[inline]
+    #[allow(clippy::too_many_arguments)]
     fn tell_group(
         &self,
         table: &Table,
+        decoding: &Decoding,
         run: &Run,
         workload: WorkloadId,
         tokens_at: Time,
@@ -267,8 +304,9 @@ impl Replica {
         };
         let in_group = |&&id: &&SlotId| {
             table[id].workload == workload
-                && table[id].joined != PREFILLING
-                && self.decoding.latest_token(table, id) == tokens_at
+                && table[id].joined < PARKED
+                && table[id].lower == decoding.lower
+                && decoding.latest_token(table, id) == tokens_at
         };
         let ghosts = self.ghosts.iter().filter(in_group).count() as u32;
         if ghosts == 0 {
@@ -315,18 +353,7 @@ impl Replica {
     /// Lets go of the sequences that got their last token at `now`.
     fn end_decodes(&mut self, table: &mut Table, now: Time, out: &mut Departures) {
         let before = out.finished.len();
-        while self.decoding.next_end() <= self.decoding.clock {
-            let Some(Reverse(entry)) = self.decoding.ends.pop() else { break };
-            let (clock, id) = ((entry >> 32) as u64, entry as SlotId);
-            let slot = &table[id];
-            let is_mine = slot.place == Place::Decode && self.is_member(table, id, slot.admitted);
-            if !is_mine || slot.joined + u64::from(slot.output - slot.generated) != clock {
-                continue;
-            }
-            // No longer a member: a second, void entry must not find it.
-            table[id].place = Place::Ghost;
-            out.finished.push(id);
-        }
+        pop_ended(&mut self.decoding, &self.site, table, &mut out.finished);
         let done = &mut out.finished[before..];
         if done.len() > 1 {
             done.sort_unstable_by_key(|&id| table[id].admitted);
@@ -377,6 +404,31 @@ impl Replica {
     }
 }
 
+/// Takes the sequences that got their last token off the heap, and out of their place.
+#[inline]
+fn pop_ended(decoding: &mut Decoding, site: &Site, table: &mut Table, ended: &mut Vec<SlotId>) {
+    while decoding.next_end() <= decoding.clock {
+        let Some(Reverse(entry)) = decoding.ends.pop() else { break };
+        let (clock, id) = ((entry >> 32) as u64, entry as SlotId);
+        let slot = &table[id];
+        if !ends_at(decoding, site, slot, clock) {
+            continue;
+        }
+        // No longer a member: a second, void entry must not find it.
+        table[id].place = Place::Ghost;
+        ended.push(id);
+    }
+}
+
+/// Whether the request of a slot is one of the decoding sequences and gets its last token at `clock`.
+#[inline]
+fn ends_at(decoding: &Decoding, site: &Site, slot: &Slot, clock: u64) -> bool {
+    slot.place == Place::Decode
+        && is_member(site, slot, slot.admitted)
+        && slot.lower == decoding.lower
+        && slot.joined + u64::from(slot.output - slot.generated) == clock
+}
+
 /// A finished prefill emits one token: the first of its request, or the next after a preemption.
 pub(super) fn first_or_next_token(table: &mut Table, id: SlotId, now: Time, observer: &mut impl Observer) {
     let slot = &mut table[id];
@@ -420,7 +472,15 @@ impl Stepper for Replica {
             running: 0,
             order: Vec::new(),
             admissions: 0,
-            decoding: Decoding::new(engine.kv.block_tokens, workloads),
+            decoding: Decoding::new(engine.kv.block_tokens, workloads, false),
+            lower: engine.below.map(|rules| {
+                assert_eq!(
+                    engine.batching.policy,
+                    BatchPolicy::Chunked,
+                    "only chunked batching keeps batch below real-time"
+                );
+                Box::new(Lower::new(rules, engine.kv.block_tokens, workloads))
+            }),
             partial: None,
             chunks: Vec::new(),
             ghosts: Vec::new(),
@@ -434,6 +494,10 @@ impl Stepper for Replica {
     #[inline]
     fn enqueue(&mut self, table: &mut Table, id: SlotId) -> bool {
         table[id].place = Place::Waiting;
+        if self.lower.is_some() {
+            return self.enqueue_below(table, id);
+        }
+        assert!(!table[id].lower, "this engine does not tell batch from real-time");
         self.waiting.push_back(table, id);
         // Behind others, or beside a full batch, it cannot join before a request leaves, and that ends a run.
         self.waiting.len() == 1
@@ -444,21 +508,24 @@ impl Stepper for Replica {
     fn cancel(&mut self, table: &mut Table, id: SlotId) -> bool {
         match table[id].place {
             Place::Waiting => {
-                self.waiting.remove(table, id);
+                self.line(table, id).remove(table, id);
                 return true;
             }
-            Place::Decode | Place::Prefill => {}
+            Place::Decode => {}
+            Place::Prefill => table[id].joined = PREFILLING,
+            Place::Parked => table[id].joined = PARKED,
             place => panic!("slot {id} is not on this replica but {place:?}"),
-        }
-        if table[id].place == Place::Prefill {
-            table[id].joined = PREFILLING;
         }
         table[id].place = Place::Ghost;
         if self.run.is_some() {
             self.ghosts.push(id);
             return false;
         }
-        self.bury(table, id);
+        if self.lower.is_some() {
+            self.bury_below(table, id);
+        } else {
+            self.bury(table, id);
+        }
         true
     }
 
@@ -467,19 +534,32 @@ impl Stepper for Replica {
         if slot.place != Place::Decode {
             return Delivered { tokens: slot.generated, last: slot.last_token };
         }
-        let gained = (self.decoding.clock - slot.joined) as u32;
-        let settled =
-            Delivered { tokens: slot.generated + gained, last: self.decoding.latest_token(table, id) };
+        let (decoding, going) = self.cohort(slot.lower);
+        let gained = (decoding.clock - slot.joined) as u32;
+        let settled = Delivered { tokens: slot.generated + gained, last: decoding.latest_token(table, id) };
         match &self.run {
-            Some(run) if run.decodes > 0 && run.steps > 1 => {
+            Some(run) if going > 0 && run.steps > 1 => {
                 Delivered { tokens: settled.tokens + (run.steps - 1) as u32, last: run.last_start }
             }
             _ => settled,
         }
     }
 
+    fn beside(&self, table: &Table, id: SlotId) -> Span {
+        let slot = &table[id];
+        match &self.lower {
+            Some(lower) if !slot.lower && is_member(&self.site, slot, slot.admitted) => {
+                beside_at(slot, lower.beside_by_now(self.run.as_ref()))
+            }
+            _ => slot.beside,
+        }
+    }
+
     fn begin(&mut self, table: &mut Table, now: Time, started: &mut Vec<SlotId>) -> Option<Time> {
         debug_assert!(self.run.is_none() && self.ghosts.is_empty() && self.chunks.is_empty());
+        if self.lower.is_some() {
+            return self.begin_below(table, now, started);
+        }
         let mut shape = StepShape::default();
         // Whether a request that waits may be able to join the very next step.
         let mut soon = false;
@@ -563,16 +643,15 @@ impl Stepper for Replica {
     fn finish(&mut self, table: &mut Table, observer: &mut impl Observer, out: &mut Departures) {
         let run = self.run.take().expect("a step is in flight");
         self.steps += run.steps;
+        if self.lower.is_some() {
+            return self.finish_below(table, &run, observer, out);
+        }
         if run.decodes > 0 {
-            self.tell_gaps(table, &run, observer);
+            self.tell_gaps(table, &self.decoding, &run, observer);
             if run.steps > 1 {
                 self.kv.take(self.decoding.demand_after_first(run.steps));
             }
-            let decoding = &mut self.decoding;
-            decoding.clock += run.steps;
-            decoding.context += run.steps * u64::from(run.decodes);
-            decoding.tokens_at = run.end;
-            decoding.late.clear();
+            self.decoding.advance(run.steps, run.end);
         }
         observer.worked(&StepRun {
             pool: self.site.pool,
@@ -622,30 +701,46 @@ impl Stepper for Replica {
 
     fn evict(&mut self, table: &mut Table, now: Time, out: &mut Departures) {
         assert!(self.run.is_none(), "a replica cannot fail in a step: it is abandoned first");
-        let mut members = self.ghosts.len();
-        let mut order = std::mem::take(&mut self.order);
-        for (id, admitted) in order.drain(..) {
-            if self.is_member(table, id, admitted) {
+        let before = out.evicted.len();
+        let lower = self.lower.as_mut().map(|lower| std::mem::take(&mut lower.order)).unwrap_or_default();
+        for (id, admitted) in std::mem::take(&mut self.order).into_iter().chain(lower) {
+            if is_member(&self.site, &table[id], admitted) {
                 let Delivered { tokens, last } = self.delivered(table, id);
                 (table[id].generated, table[id].last_token) = (tokens, last);
-                restart(&mut table[id], now);
+                table[id].beside = self.beside(table, id);
                 out.evicted.push(id);
-                members += 1;
             }
         }
-        self.order = order;
-        assert_eq!(members, self.running as usize, "members found and counted differ");
+        let evicted = &mut out.evicted[before..];
+        if self.lower.is_some() {
+            evicted.sort_unstable_by_key(|&id| table[id].admitted);
+        }
+        for &id in evicted.iter() {
+            restart(&mut table[id], now);
+        }
+        let members = self.running + self.lower().1;
+        assert_eq!(evicted.len() + self.ghosts.len(), members as usize, "members found and counted differ");
         self.ghosts.sort_by_key(|&id| table[id].admitted);
         out.ghosts.append(&mut self.ghosts);
         while let Some(id) = self.waiting.pop_front(table) {
             restart(&mut table[id], now);
             out.evicted.push(id);
         }
+        if let Some(lower) = &mut self.lower {
+            lower.clear(table, now, out);
+        }
         self.running = 0;
         self.partial = None;
         self.chunks.clear();
         self.decoding.clear();
         self.kv.clear();
+    }
+
+    fn evict_lower(&mut self, table: &mut Table, now: Time, out: &mut Departures) {
+        assert!(self.run.is_none(), "batch leaves between steps");
+        if let Some(lower) = &mut self.lower {
+            lower.evict(&mut self.kv, &self.site, table, now, out);
+        }
     }
 
     fn set_slow(&mut self, permille: u32) {
@@ -667,12 +762,17 @@ impl Stepper for Replica {
         self.running
     }
 
+    fn lower(&self) -> (u32, u32) {
+        self.lower.as_ref().map_or((0, 0), |lower| (lower.waiting.len(), lower.members))
+    }
+
     fn kv_used(&self) -> u32 {
-        let later = match &self.run {
-            Some(run) if run.decodes > 0 && run.steps > 1 => self.decoding.demand_after_first(run.steps),
-            _ => 0,
+        let Some(run) = self.run.as_ref().filter(|run| run.steps > 1) else { return self.kv.used() };
+        let later = |lower| {
+            let (decoding, going) = self.cohort(lower);
+            if going > 0 { decoding.demand_after_first(run.steps) } else { 0 }
         };
-        self.kv.used() + later
+        self.kv.used() + later(false) + if self.lower.is_some() { later(true) } else { 0 }
     }
 
     fn steps(&self) -> u64 {

@@ -4,18 +4,20 @@
 
 use super::naive::NaiveReplica;
 use super::scheduler::Replica;
-use super::step_time::{LawBounds, LinearCoefficients, StepLaw, TableData};
+use super::step_time::{LawBounds, LinearCoefficients, StepLaw, StepShape, TableData};
 use super::{Departures, NORMAL, Site, Stepper};
 use crate::observe::{GapRun, Observer, StepRun};
 use crate::request::{Prefix, ReplicaId, RequestHead};
 use crate::scenario::{BatchPolicy, Batching, Kv, LlmEngine};
-use crate::table::{NEVER, Place, SlotId, Table};
+use crate::table::{NEVER, Place, Slot, SlotId, Table};
 use crate::time::{Span, Time};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+mod below;
 
 const CONTEXT: u32 = 300;
 const REPLICAS: ReplicaId = 2;
@@ -24,13 +26,15 @@ const REPLICAS: ReplicaId = 2;
 #[derive(Clone, Copy, Debug)]
 enum Op {
     /// A request arrives at a replica.
-    Ask { replica: ReplicaId, prompt: u32, output: u32, identity: u8 },
+    Ask { replica: ReplicaId, prompt: u32, output: u32, identity: u8, lower: bool },
     /// A request arrives with the KV cache of its prompt and of all `told` tokens but the last.
-    Carry { replica: ReplicaId, prompt: u32, output: u32, told: u32, ago_us: u64, identity: u8 },
+    Carry { replica: ReplicaId, prompt: u32, output: u32, told: u32, ago_us: u64, identity: u8, lower: bool },
     /// The client of one of the requests under way goes.
     Cancel(u16),
     /// A replica fails; of its requests every `lost`-th is lost, the others go to replica `to`.
     Fail { replica: ReplicaId, lost: usize, to: ReplicaId },
+    /// The batch of a replica is taken off it and goes to replica `to`.
+    Reclaim { replica: ReplicaId, to: ReplicaId },
     /// A replica is slow from here on, or as fast as before.
     Slow { replica: ReplicaId, permille: u32 },
     /// A look at everything.
@@ -54,14 +58,14 @@ struct Sight {
     last: Time,
     counts: [u32; 4],
     times: [Time; 4],
-    spans: [Span; 3],
+    spans: [Span; 4],
     carried: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fact {
-    /// `(waiting, running, kv_used)` of the replicas, and the requests under way.
-    Look(Time, Vec<(u32, u32, u32)>, Vec<Sight>),
+    /// `(waiting, running, kv_used)` of the replicas, their batch requests, and the requests under way.
+    Look(Time, Vec<(u32, u32, u32)>, Vec<(u32, u32)>, Vec<Sight>),
     Started(Time, usize),
     Finished(Time, Sight),
     Ghost(Time, usize),
@@ -93,6 +97,26 @@ struct Gaps {
     first_tokens: Vec<(Time, u16, Span)>,
     worked: [u64; REPLICAS as usize],
     longest_run: u64,
+    /// The last run that was told.
+    run: Option<StepRun>,
+}
+
+/// An engine whose steps can be looked into.
+trait Engine: Stepper {
+    /// The real-time part of the step in flight, and all of it.
+    fn shapes(&self, table: &Table) -> Option<(StepShape, StepShape)>;
+}
+
+impl Engine for NaiveReplica {
+    fn shapes(&self, table: &Table) -> Option<(StepShape, StepShape)> {
+        self.is_stepping().then(|| NaiveReplica::shapes(self, table))
+    }
+}
+
+impl Engine for Replica {
+    fn shapes(&self, _table: &Table) -> Option<(StepShape, StepShape)> {
+        None
+    }
 }
 
 impl Observer for Gaps {
@@ -108,6 +132,7 @@ impl Observer for Gaps {
     fn worked(&mut self, run: &StepRun) {
         self.worked[usize::from(run.replica)] += (run.end - run.start).as_nanos();
         self.longest_run = run.steps;
+        self.run = Some(*run);
     }
 }
 
@@ -117,6 +142,8 @@ struct Pool<S> {
     replicas: Vec<S>,
     ends: Vec<Option<Time>>,
     slow: Vec<u32>,
+    /// Where the batch of a replica is to go when its step is over.
+    reclaims: Vec<Option<ReplicaId>>,
     /// Slots of the requests under way, by number; `None` when over or gone.
     slots: Vec<Option<SlotId>>,
     out: Departures,
@@ -124,10 +151,11 @@ struct Pool<S> {
     facts: Vec<Fact>,
     reach: Reach,
     was_carried: Vec<bool>,
-    block_tokens: u32,
+    engine: LlmEngine,
+    watch: below::Watch,
 }
 
-impl<S: Stepper> Pool<S> {
+impl<S: Engine> Pool<S> {
     fn new(engine: &LlmEngine, skip: bool) -> Self {
         let site = |replica| Site { pool: 0, replica, workloads: vec![0, 1] };
         Pool {
@@ -135,13 +163,15 @@ impl<S: Stepper> Pool<S> {
             replicas: (0..REPLICAS).map(|replica| S::new(site(replica), engine, skip)).collect(),
             ends: vec![None; usize::from(REPLICAS)],
             slow: vec![NORMAL; usize::from(REPLICAS)],
+            reclaims: vec![None; usize::from(REPLICAS)],
             slots: Vec::new(),
             out: Departures::default(),
             told: Gaps::default(),
             facts: Vec::new(),
             reach: Reach::default(),
             was_carried: Vec::new(),
-            block_tokens: engine.kv.block_tokens,
+            engine: engine.clone(),
+            watch: below::Watch::default(),
         }
     }
 
@@ -194,8 +224,12 @@ impl<S: Stepper> Pool<S> {
     fn end_step(&mut self, replica: usize, now: Time) {
         self.ends[replica] = None;
         self.replicas[replica].finish(&mut self.table, &mut self.told, &mut self.out);
+        self.watch.see_end(replica, &self.told);
         self.reach.slow_runs += u32::from(self.slow[replica] != NORMAL && self.told.longest_run > 2);
         self.depart(now);
+        if let Some(to) = self.reclaims[replica].take() {
+            self.reclaim(replica, to, now);
+        }
     }
 
     fn depart(&mut self, now: Time) {
@@ -221,11 +255,13 @@ impl<S: Stepper> Pool<S> {
                 let mut started = Vec::new();
                 let live = self.slots.iter().flatten().copied();
                 let brought: Vec<SlotId> = live.filter(|&id| self.table[id].carried).collect();
+                let before = below::Before::of(self, replica);
                 self.ends[replica] = self.replicas[replica].begin(&mut self.table, now, &mut started);
+                before.compare(self, replica, now);
                 for id in brought.into_iter().filter(|&id| !self.table[id].carried) {
                     self.reach.carried_joins += 1;
                     self.reach.carried_claims +=
-                        u32::from(self.table[id].target.is_multiple_of(self.block_tokens));
+                        u32::from(self.table[id].target.is_multiple_of(self.engine.kv.block_tokens));
                 }
                 for id in started {
                     self.facts.push(Fact::Started(now, self.table.head(id).index as usize));
@@ -247,13 +283,15 @@ impl<S: Stepper> Pool<S> {
 
     fn perform(&mut self, op: Op, now: Time) {
         match op {
-            Op::Ask { replica, prompt, output, identity } => {
+            Op::Ask { replica, prompt, output, identity, lower } => {
                 let id = self.insert(prompt, output, identity, now);
+                self.table[id].lower = lower;
                 self.enqueue(replica, id, now);
             }
-            Op::Carry { replica, prompt, output, told, ago_us, identity } => {
+            Op::Carry { replica, prompt, output, told, ago_us, identity, lower } => {
                 let id = self.insert(prompt, output, identity, now);
                 let slot = &mut self.table[id];
+                slot.lower = lower;
                 let past = |us| Time::from_nanos(now.as_nanos() - us * 1_000);
                 (slot.scheduled, slot.first_token) = (past(3 * ago_us), past(2 * ago_us));
                 (slot.last_token, slot.left_at) = (past(ago_us), past(ago_us / 2));
@@ -277,6 +315,7 @@ impl<S: Stepper> Pool<S> {
                 }
             }
             Op::Fail { replica, lost, to } => self.fail(usize::from(replica), lost, to, now),
+            Op::Reclaim { replica, to } => self.reclaim(usize::from(replica), to, now),
             Op::Slow { replica, permille } => {
                 self.catch_up(usize::from(replica), now);
                 self.replicas[usize::from(replica)].set_slow(permille);
@@ -376,15 +415,43 @@ impl<S: Stepper> Pool<S> {
             last: delivered.last,
             counts: [slot.target, slot.computed, slot.cached, slot.preemptions],
             times: [slot.scheduled, slot.first_token, slot.preempted_at, slot.left_at],
-            spans: [slot.preempted, slot.preempted_before_first, slot.transfer],
+            spans: [
+                slot.preempted,
+                slot.preempted_before_first,
+                slot.transfer,
+                self.replicas[usize::from(slot.replica)].beside(&self.table, id),
+            ],
             carried: slot.carried,
+        }
+    }
+
+    /// The batch of a replica is taken off it when the step in flight is over.
+    fn reclaim(&mut self, replica: usize, to: ReplicaId, now: Time) {
+        self.catch_up(replica, now);
+        if self.replicas[replica].is_stepping() {
+            self.reclaims[replica] = Some(to);
+            return;
+        }
+        let left = |pool: &Self| (pool.replicas[replica].waiting(), pool.replicas[replica].running());
+        let before = left(self);
+        self.replicas[replica].evict_lower(&mut self.table, now, &mut self.out);
+        assert_eq!((left(self), self.replicas[replica].lower()), (before, (0, 0)));
+        let evicted = std::mem::take(&mut self.out.evicted);
+        self.watch.reclaimed += evicted.len() as u32;
+        for &id in &evicted {
+            assert!(self.table[id].lower);
+            self.facts.push(Fact::Evicted(now, replica as ReplicaId, self.sight(id)));
+        }
+        for id in evicted {
+            self.enqueue(to, id, now);
         }
     }
 
     fn look(&mut self, now: Time) {
         let replicas = self.replicas.iter().map(|s| (s.waiting(), s.running(), s.kv_used())).collect();
+        let lower = self.replicas.iter().map(|s| s.lower()).collect();
         let sights: Vec<Sight> = self.slots.iter().flatten().map(|&id| self.sight(id)).collect();
-        self.facts.push(Fact::Look(now, replicas, sights));
+        self.facts.push(Fact::Look(now, replicas, lower, sights));
     }
 }
 
@@ -451,8 +518,9 @@ fn op() -> impl Strategy<Value = Op> {
     let replica = || 0..REPLICAS;
     let prompt = || prop_oneof![2 => 1u32..40, 1 => 40u32..200];
     let output = || prop_oneof![1 => 1u32..3, 3 => 3u32..30, 2 => 30u32..100];
-    let ask = (replica(), prompt(), output(), any::<u8>())
-        .prop_map(|(replica, prompt, output, identity)| Op::Ask { replica, prompt, output, identity });
+    let ask = (replica(), prompt(), output(), any::<u8>()).prop_map(|(replica, prompt, output, identity)| {
+        Op::Ask { replica, prompt, output, identity, lower: false }
+    });
     let told = prop_oneof![3 => Just(1u32), 1 => 1u32..20];
     // Often the same time ago, so that latest tokens tie.
     let ago = prop_oneof![2 => Just(700u64), 2 => 1u64..9_000];
@@ -460,7 +528,7 @@ fn op() -> impl Strategy<Value = Op> {
         |(replica, prompt, output, told, ago_us, identity)| {
             // It misses at least one token.
             let output = output.max(told + 1);
-            Op::Carry { replica, prompt, output, told, ago_us, identity }
+            Op::Carry { replica, prompt, output, told, ago_us, identity, lower: false }
         },
     );
     let fail =
@@ -489,7 +557,7 @@ fn script() -> impl Strategy<Value = Script> {
     (engine(), prop::collection::vec((gap, op()), 1..60)).prop_map(|(engine, ops)| Script { engine, ops })
 }
 
-fn assert_equal<A: Stepper, B: Stepper>(one: &Pool<A>, other: &Pool<B>) {
+fn assert_equal<A: Engine, B: Engine>(one: &Pool<A>, other: &Pool<B>) {
     for (index, (a, b)) in one.facts.iter().zip(&other.facts).enumerate() {
         assert_eq!(a, b, "fact {index}");
     }
@@ -569,7 +637,7 @@ fn plain_engine(policy: BatchPolicy, tokens: u32, sequences: u32) -> LlmEngine {
 }
 
 /// What became of the requests that are done, by number.
-fn finished<S: Stepper>(pool: &Pool<S>) -> BTreeMap<usize, (Time, Sight)> {
+fn finished<S: Engine>(pool: &Pool<S>) -> BTreeMap<usize, (Time, Sight)> {
     let done = pool.facts.iter().filter_map(|fact| match fact {
         Fact::Finished(at, sight) => Some((sight.number, (*at, sight.clone()))),
         _ => None,
@@ -580,11 +648,11 @@ fn finished<S: Stepper>(pool: &Pool<S>) -> BTreeMap<usize, (Time, Sight)> {
 const START: u64 = 1_000_000_000;
 
 fn carry(prompt: u32, output: u32) -> Op {
-    Op::Carry { replica: 0, prompt, output, told: 1, ago_us: 10, identity: 0 }
+    Op::Carry { replica: 0, prompt, output, told: 1, ago_us: 10, identity: 0, lower: false }
 }
 
 fn ask(prompt: u32, output: u32) -> Op {
-    Op::Ask { replica: 0, prompt, output, identity: 0 }
+    Op::Ask { replica: 0, prompt, output, identity: 0, lower: false }
 }
 
 /// Runs a script on both engines and gives the requests that are done.
@@ -652,7 +720,7 @@ fn a_request_that_a_failure_took_off_is_computed_again_and_loses_no_token() {
     assert_eq!(at.as_nanos(), START + 3_000 + 1_600 + 1_000);
     assert_eq!((sight.replica, sight.tokens), (1, 4));
     assert_eq!(sight.counts, [6, 6, 0, 0], "no preemption is counted");
-    assert_eq!(sight.spans, [Span::from_nanos(1_600), Span::ZERO, Span::ZERO]);
+    assert_eq!(sight.spans, [Span::from_nanos(1_600), Span::ZERO, Span::ZERO, Span::ZERO]);
     assert_eq!(pool.told.gaps, BTreeMap::from([((0, 1_000), 2), ((0, 2_200), 1)]));
     assert_eq!(pool.replicas[0].steps(), 2, "the step in flight never ended");
 }

@@ -83,6 +83,23 @@ impl Axis {
         Axis { label: format!("{} (%)", label.into()), scale: Scale::Linear { low: 0.0, high: 1.0 }, ticks }
     }
 
+    /// A linear axis from a little below `least` to a little above `most`, labelled in multiples of `unit`.
+    pub(super) fn between(label: &str, least: f64, most: f64, unit: f64) -> Self {
+        let (least, most) = (least / unit, most / unit);
+        let span = if most > least { most - least } else { most.abs().max(1.0) * 0.02 };
+        let step = nice_step(span * 1.1 / 5.0);
+        let first = ((least - 0.04 * span) / step).floor() as i64;
+        let last = ((most + 0.04 * span) / step).ceil() as i64;
+        // Whole multiples, so that zero is zero.
+        let ticks = (first..=last).map(|i| i as f64 * step);
+        let ticks = ticks.map(|at| Tick { at: at * unit, label: plain(at, step) });
+        Axis {
+            label: label.to_owned(),
+            scale: Scale::Linear { low: first as f64 * step * unit, high: last as f64 * step * unit },
+            ticks: ticks.collect(),
+        }
+    }
+
     /// A linear axis of durations from 0 to a little above `most` nanoseconds.
     pub(super) fn duration(label: &str, most: f64) -> Self {
         let most = if most > 0.0 { most } else { 1e9 };

@@ -8,6 +8,7 @@ mod canvas;
 mod compare;
 mod figures;
 mod fonts;
+mod frontier;
 mod html;
 mod options;
 mod over_time;
@@ -19,6 +20,7 @@ use crate::results::{Layout, ResultSet, ResultsError, write_atomic};
 use std::path::PathBuf;
 
 pub use figures::figures;
+pub use frontier::render_frontier;
 pub use options::{NothingToDraw, Options};
 
 /// Draws the figures of `results`, and `report.html` unless one metric or a comparison was asked for (a comparison

@@ -9,6 +9,7 @@ pub mod comparison;
 mod comparison_table;
 pub mod figure;
 mod files;
+pub mod frontier;
 mod fleet;
 mod fleet_table;
 pub mod hlog;

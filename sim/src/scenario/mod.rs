@@ -17,6 +17,7 @@ mod file;
 pub mod fleet;
 mod fleet_file;
 mod fleet_leaf;
+pub mod input;
 mod leaf;
 mod load;
 mod overrides;

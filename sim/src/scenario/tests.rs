@@ -1,5 +1,7 @@
 //! Files about fleets, clients and choices of pools, and what they resolve to.
 
+mod batch;
+
 use super::client::{Budget, Client, Hedge, Jitter, Retry};
 use super::fleet::{Aim, Effect, Fault, OnFailure, Scaling, Target};
 use super::{Choice, Next, Overrides, Prefer, Scenario, load_str};

@@ -71,6 +71,32 @@ pub struct LawBounds {
     pub sequence_tokens: u32,
 }
 
+impl StepShape {
+    /// With the next `chunk` tokens of one more prompt, `start` tokens of which are in the KV cache.
+    #[inline]
+    pub(in crate::replica) fn with_chunk(self, start: u32, chunk: u32) -> StepShape {
+        let (start, tokens) = (u64::from(start), u64::from(chunk));
+        StepShape {
+            sequences: self.sequences + 1,
+            prefill_tokens: self.prefill_tokens + chunk,
+            prefill_context: self.prefill_context + start,
+            prefill_attention: self.prefill_attention + tokens * (2 * start + tokens),
+            ..self
+        }
+    }
+
+    /// With `count` more sequences that decode, `context` tokens together.
+    #[inline]
+    pub(in crate::replica) fn with_decodes(self, count: u32, context: u64) -> StepShape {
+        StepShape {
+            sequences: self.sequences + count,
+            decodes: self.decodes + count,
+            context_tokens: self.context_tokens + context,
+            ..self
+        }
+    }
+}
+
 /// Length of a step and of the steps that follow it with the same batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepPlan {
@@ -181,6 +207,13 @@ impl StepLaw {
             + roof;
         let line = StepLine { a, b: 0, quantum_fs: self.quantum_fs };
         StepPlan { line, steps: 1, outside_range: false }
+    }
+
+    /// Length of a step of this shape before it is rounded to quanta, femtoseconds. As [`StepLaw::plan`] in everything
+    /// else.
+    #[inline]
+    pub(in crate::replica) fn femtos(&self, shape: &StepShape) -> u64 {
+        self.plan(shape).line.a
     }
 
     /// Femtoseconds to read the weights that `tokens` tokens touch.

@@ -9,6 +9,7 @@ use crate::request::INVALID_INPUT_FILE;
 use crate::scenario::batch::{JobFault, JobRules, Submission};
 use crate::scenario::batch_file::REQUESTS_MOST;
 use crate::scenario::file::ScenarioFile;
+use crate::scenario::input;
 use crate::scenario::policy::reason_of;
 use crate::scenario::{Lengths, Model, Workload};
 use std::path::Path;
@@ -142,10 +143,7 @@ impl Judge<'_> {
             (broken, _) => broken,
         };
         let judged = self.contents(found, workload);
-        job.fault = match (judged, broken) {
-            (Some(judged), Some(broken)) if broken.line < judged.line && !judged.at_once => Some(broken),
-            (judged, broken) => judged.or(broken),
-        };
+        job.fault = input::earlier(judged, broken, |fault| (fault.at_once, fault.line.into()));
         if too_many {
             job.requests += 1;
         }
@@ -160,37 +158,20 @@ impl Judge<'_> {
 
     /// The first thing in a file that a limit refuses: at once, or on the first line that has it.
     fn contents(&self, found: &Contents, workload: &Workload) -> Option<JobFault> {
-        let mut lines: Vec<u64> = found
-            .models
-            .iter()
-            .map(|(_, line)| *line)
-            .chain(found.content.iter().map(|(_, line)| *line))
-            .collect();
-        lines.sort_unstable();
-        lines.dedup();
-        let refused = |line: u64| {
-            let (models, own) = self.seen(found, line, workload);
-            let subject = self.subject(workload, &models, &own);
-            let refused = judge(self.limits, Verb::SubmitBatch, &subject).refused?;
-            Some((refused.limit, self.limits[refused.limit].stage != Stage::Validation))
+        let subject = |line: u64| {
+            let mut own = workload.sender.traits.clone();
+            input::state(&mut own, found, line);
+            self.subject(workload, &self.models(found, line, workload), &own)
         };
-        if let Some((limit, true)) = lines.first().and_then(|line| refused(*line)) {
-            return Some(JobFault { reason: reason_of(limit), line: 0, at_once: true });
-        }
-        // More of a file has more in it: what is refused once stays refused.
-        lines.into_iter().find_map(|line| {
-            let (limit, _) = refused(line)?;
-            let line = u32::try_from(line).unwrap_or(u32::MAX);
-            Some(JobFault { reason: reason_of(limit), line, at_once: false })
-        })
+        let (limit, line) = input::first_refused(self.limits, found, subject)?;
+        let at_once = self.limits[limit].stage != Stage::Validation;
+        Some(JobFault { reason: reason_of(limit), line: u32::try_from(line).unwrap_or(u32::MAX), at_once })
     }
 
-    /// What limits can know of a file up to a line: the models of the scenario that it names, and what it says itself.
-    fn seen(&self, found: &Contents, line: u64, workload: &Workload) -> (Vec<usize>, Subject) {
-        let named: Vec<&str> =
-            found.models.iter().filter(|(_, at)| *at <= line).map(|(name, _)| name.as_str()).collect();
+    /// The models of the scenario that a file names up to a line.
+    fn models(&self, found: &Contents, line: u64, workload: &Workload) -> Vec<usize> {
         let mut models: Vec<usize> = Vec::new();
-        for name in &named {
+        for (name, _) in found.models.iter().filter(|(_, at)| *at <= line) {
             // A name that the scenario does not list is another one of the model that the batch asks for.
             let known = self.models.iter().position(|model| model.name == *name);
             let model = known.unwrap_or(workload.sender.candidates[0].0);
@@ -198,18 +179,7 @@ impl Judge<'_> {
                 models.push(model);
             }
         }
-        let mut own = workload.sender.traits.clone();
-        let format = found.format.unwrap_or(Format::OpenAi);
-        if !own.knows(Attr::BatchProvider) {
-            own.say(Attr::BatchProvider, [format.provider()]);
-        }
-        if !own.knows(Attr::BatchEndpoint) {
-            own.say(Attr::BatchEndpoint, [found.endpoint.as_deref().unwrap_or("none")]);
-        }
-        let kinds = found.content.iter().filter(|(_, at)| *at <= line).map(|(kind, _)| kind.name());
-        own.say(Attr::BatchContent, kinds);
-        own.count(Attr::BatchModels, [named.len() as u64]);
-        (models, own)
+        models
     }
 }
 

@@ -288,7 +288,7 @@ pub(super) fn notes(
                 if batch.says(attr) {
                     continue;
                 }
-                if attr.name().starts_with("model.") {
+                if matches!(attr, Attr::ModelProvider | Attr::ModelProvenance) {
                     unlisted(&limits[limit], attr, batch, cx);
                     continue;
                 }

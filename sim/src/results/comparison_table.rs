@@ -12,8 +12,10 @@ impl Comparison {
 
     /// Ratios: of each property and pool the whole horizon, and the stretch with the worst interval.
     pub fn ratio_table(&self) -> Table {
-        let head =
-            ["property", "figure", "bound", "where", "ratio", "interval", "with", "without", "requests", "verdict"];
+        let head = [
+            "property", "figure", "bound", "where", "ratio", "interval", "with", "without", "requests",
+            "verdict",
+        ];
         let mut table = Table::new(self.title(), &head);
         for claim in &self.claims {
             for whole in claim.wholes() {
@@ -96,9 +98,7 @@ impl Attribution {
 
     /// Part by part the mean with and without and what differs, over all pairs and over the slowest 1 %.
     pub fn table(&self, other: &str) -> Table {
-        let head = [
-            "part", "with", "without", "difference", "slowest 1 %: with", "without", "difference",
-        ];
+        let head = ["part", "with", "without", "difference", "slowest 1 %: with", "without", "difference"];
         let title = format!(
             "Who slowed {} against {other} (means of {} pairs; slowest 1 %: {})",
             self.title(),

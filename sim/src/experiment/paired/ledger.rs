@@ -157,7 +157,8 @@ impl Ledger {
     pub(super) fn add(&mut self, pool: PoolId, at: Time, with: &End, without: &End) {
         let place = usize::from(pool) * (self.stretches + 1) + self.stretch(at);
         let cell = &mut self.cells[place];
-        cell.completed += u64::from(with.latency(Metric::E2e).is_some() && without.latency(Metric::E2e).is_some());
+        cell.completed +=
+            u64::from(with.latency(Metric::E2e).is_some() && without.latency(Metric::E2e).is_some());
         for metric in [Metric::Ttft, Metric::Tpot, Metric::E2e, Metric::ClientE2e] {
             if !self.asks[metric as usize] {
                 continue;
@@ -204,7 +205,8 @@ impl Ledger {
             Some(each) => Time::from_nanos(each.as_nanos().saturating_mul(stretch as u64)),
             None => Time::ZERO,
         };
-        let until = if stretch < self.stretches && self.each.is_some() { edge(stretch + 1) } else { Time::MAX };
+        let until =
+            if stretch < self.stretches && self.each.is_some() { edge(stretch + 1) } else { Time::MAX };
         Segment { from: edge(stretch).max(self.warmup), until, stretch: Some(stretch) }
     }
 
@@ -287,7 +289,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn ledger(each: Option<u64>) -> Ledger {
-        let mut ledger = Ledger::new(None, each.map(Span::from_nanos), 2, Span::from_nanos(700), Span::from_nanos(9_000));
+        let mut ledger =
+            Ledger::new(None, each.map(Span::from_nanos), 2, Span::from_nanos(700), Span::from_nanos(9_000));
         ledger.ask(Metric::Itl);
         ledger
     }

@@ -14,16 +14,16 @@
 //!    blocks, the one admitted last of all; and it is tried again.
 //! 3. Batch gets what is left: at most so many tokens of the budget, in a step that stays within [`Limit`]. A step
 //!    without real-time takes at least one batch sequence, whatever its length.
-//!    a. Beside real-time prompt tokens all running batch sequences get their token, or none when they do not all fit.
-//!       In other steps those admitted last are parked until the rest fits. If none was, and there was a change, parked
-//!       ones run again while they fit, the one parked last first. Then blocks are claimed in order of admission, of
-//!       which some stay free; while one cannot be had, the batch member admitted last loses its cache. A member that is
-//!       alone on the replica need not leave any free.
-//!    b. The unfinished batch prompt gets the largest chunk that fits.
-//!    c. Batch requests are admitted in order while they fit, each with the largest chunk that does, if there was a
-//!       change (or nobody is in the batch), no batch member lost its cache, no real-time request waits, nobody is
-//!       parked and no batch prompt is left unfinished. One that brings its KV cache joins the sequences that decode,
-//!       unless those pause in this step; what it moves from the host counts.
+//!    * (a) Beside real-time prompt tokens all running batch sequences get their token, or none when they do not all fit.
+//!      In other steps those admitted last are parked until the rest fits. If none was, and there was a change, parked
+//!      ones run again while they fit, the one parked last first. Then blocks are claimed in order of admission, of
+//!      which some stay free; while one cannot be had, the batch member admitted last loses its cache. A member that is
+//!      alone on the replica need not leave any free.
+//!    * (b) The unfinished batch prompt gets the largest chunk that fits.
+//!    * (c) Batch requests are admitted in order while they fit, each with the largest chunk that does, if there was a
+//!      change (or nobody is in the batch), no batch member lost its cache, no real-time request waits, nobody is
+//!      parked and no batch prompt is left unfinished. One that brings its KV cache joins the sequences that decode,
+//!      unless those pause in this step; what it moves from the host counts.
 //!
 //! Who loses its cache goes to the front of its line. A batch sequence that decodes (or is parked) may have its KV cache
 //! swapped to the host: each token moved, there or back, makes the step longer. Its prompt is not processed again.

@@ -267,7 +267,11 @@ impl Replica {
     ) {
         let alone = draft.shape.sequences == 0;
         let mut parked = false;
-        while !self.fits(lower, ceiling, draft, 0, 0) && !(alone && lower.decoding.count == 1) {
+        loop {
+            let must_go_on = alone && lower.decoding.count == 1;
+            if must_go_on || self.fits(lower, ceiling, draft, 0, 0) {
+                break;
+            }
             lower.park_last(table, &self.site);
             parked = true;
         }

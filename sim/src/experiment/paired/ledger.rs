@@ -64,10 +64,12 @@ impl Cell {
     }
 
     fn read(&self, measure: &Measure) -> PairReading {
-        let (metric, figure): (Metric, &dyn Fn(&Latency) -> Option<f64>) = match measure {
-            Measure::Quantile(metric, q) => (*metric, &|found| found.quantile_ns(*q).map(|ns| ns as f64)),
-            Measure::Mean(metric) => (*metric, &Latency::mean_ns),
-            other => unreachable!("{other:?} is no figure of a latency"),
+        let (Measure::Quantile(metric, _) | Measure::Mean(metric)) = *measure else {
+            unreachable!("{measure:?} is no figure of a latency")
+        };
+        let figure = |found: &Latency| match *measure {
+            Measure::Quantile(_, quantile) => found.quantile_ns(quantile).map(|ns| ns as f64),
+            _ => found.mean_ns(),
         };
         let Some(both) = &self.latency[metric as usize] else {
             return PairReading { completed: self.completed, ..PairReading::default() };

@@ -99,7 +99,8 @@ fn the_public_experiment_comes_out_in_its_order_and_within_a_factor_of_two() {
         (None, 492.0),
     ];
     let found: Vec<Vec<f64>> = published.iter().map(|(variant, _)| interactive_p99(*variant)).collect();
-    let ordered = (0..20).filter(|&index| found.windows(2).all(|pair| pair[0][index] < pair[1][index])).count();
+    let ordered =
+        (0..20).filter(|&index| found.windows(2).all(|pair| pair[0][index] < pair[1][index])).count();
     assert!(ordered >= 19, "{ordered} of 20 replications are in the published order");
     for ((variant, published), found) in published.iter().zip(&found) {
         let mean = found.iter().sum::<f64>() / found.len() as f64;

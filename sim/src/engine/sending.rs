@@ -104,6 +104,11 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             let allowed = held.batch < rules.concurrency.unwrap_or(held.capacity);
             return if open && fits && allowed { Room::Open } else { Room::None };
         }
+        let bound = self.scenario.pools[pool].outstanding.unwrap_or(u32::MAX);
+        if rules.priority != BatchPriority::Engine && held.waiting + held.running + held.batch >= bound {
+            // The router does not tell batch apart either: a replica holds no more than may be outstanding.
+            return Room::None;
+        }
         let cap = state.controller.as_ref().map(|controller| controller.cap());
         room(rules, &held, !self.pools[pool].queue.is_empty(), open, cap)
     }

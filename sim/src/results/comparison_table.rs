@@ -2,6 +2,7 @@
 
 use super::comparison::{Attribution, CellRow, ClaimRow, Comparison};
 use super::figure::{Unit, count};
+use super::summary::Verdict;
 use super::table::Table;
 
 impl Comparison {
@@ -67,8 +68,15 @@ impl ClaimRow {
         use super::summary::BoundRow;
         let at_most = matches!(self.bound, BoundRow::AtMost(_));
         let end = |cell: &CellRow| if at_most { cell.high } else { cell.low.map(|low| -low) };
+        // The one that decides is the worst, whatever its interval.
+        let rank = |cell: &CellRow| match cell.verdict {
+            Verdict::Violated => 2,
+            Verdict::Inconclusive => 1,
+            Verdict::Holds => 0,
+        };
         let known = self.stretches(pool).filter_map(|cell| Some((cell, end(cell)?)));
-        known.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(cell, _)| cell)
+        let worst = known.max_by(|a, b| rank(a.0).cmp(&rank(b.0)).then(a.1.total_cmp(&b.1)));
+        worst.map(|(cell, _)| cell)
     }
 }
 

@@ -170,7 +170,7 @@ impl Source {
         if from_trace && spec.sessions.is_some() {
             return Err(SourceError::TraceSessions);
         }
-        if from_trace && !matches!(spec.arrivals, Arrivals::Trace(_)) {
+        if from_trace && !matches!(spec.arrivals, Arrivals::Trace(_) | Arrivals::Jobs) {
             return Err(SourceError::NoTrace);
         }
         let starts = match &spec.arrivals {

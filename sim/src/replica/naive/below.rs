@@ -222,7 +222,7 @@ impl NaiveReplica {
             }
             let id = self.batch[index].id;
             let (computed, target) = (table[id].computed, table[id].target);
-            let chunk = self.largest_chunk(table, computed, (target - computed).min(chunks), ceiling, draft);
+            let chunk = self.largest_chunk(table, computed, (target - computed).min(chunks), ceiling);
             if chunk > 0 {
                 self.batch[index].work = Work::Chunk(chunk);
                 chunks -= chunk;
@@ -243,8 +243,7 @@ impl NaiveReplica {
         for &index in &awake {
             self.batch[index].work = Work::Token;
         }
-        let fits =
-            awake.len() <= left as usize && ceiling.allows(&self.law, &self.shape(table), draft.swap());
+        let fits = awake.len() <= left as usize && ceiling.allows(&self.law, &self.shape(table));
         if !fits {
             for &index in &awake {
                 self.batch[index].work = Work::Nothing;
@@ -270,8 +269,8 @@ impl NaiveReplica {
         loop {
             let awake = self.awake();
             let count = awake.len();
-            let fits = count <= left as usize
-                && (count == 0 || ceiling.allows(&self.law, &self.shape(table), draft.swap()));
+            let fits =
+                count <= left as usize && (count == 0 || ceiling.allows(&self.law, &self.shape(table)));
             if fits || (alone && count == 1) {
                 break;
             }
@@ -293,7 +292,7 @@ impl NaiveReplica {
                 break;
             };
             let with = self.shape(table).with_decodes(1, u64::from(last.context));
-            if !forced && !ceiling.allows(&self.law, &with, draft.swap()) {
+            if !forced && !ceiling.allows(&self.law, &with) {
                 break;
             }
             self.unpark_last(table);
@@ -332,9 +331,9 @@ impl NaiveReplica {
     }
 
     /// The largest chunk that a batch prompt may have in this step; one token at least when nothing else is in it.
-    fn largest_chunk(&self, table: &Table, start: u32, most: u32, ceiling: Ceiling, draft: &Draft) -> u32 {
+    fn largest_chunk(&self, table: &Table, start: u32, most: u32, ceiling: Ceiling) -> u32 {
         let shape = self.shape(table);
-        let chunk = ceiling.chunk(&self.law, &shape, start, most, draft.swap());
+        let chunk = ceiling.chunk(&self.law, &shape, start, most);
         if shape.sequences == 0 { chunk.max(1) } else { chunk }
     }
 
@@ -355,10 +354,10 @@ impl NaiveReplica {
                 // One that another pool computed has a link of its own.
                 let moved = if table[id].left_at == NEVER { u64::from(context) } else { 0 };
                 let shape = self.shape(table);
-                let swap = draft.rules.limit.swap(draft.swapped + moved);
                 let with = shape.with_decodes(1, u64::from(context));
-                let short = shape.sequences == 0 || ceiling.allows(&self.law, &with, swap);
-                if left == 0 || draft.paused || !short || !self.has_room_for_carried(table, id, reserve) {
+                // A step beyond the token budget is none that the law knows.
+                let short = || shape.sequences == 0 || ceiling.allows(&self.law, &with);
+                if left == 0 || draft.paused || !short() || !self.has_room_for_carried(table, id, reserve) {
                     break;
                 }
                 self.lower_waiting.pop_front();
@@ -374,7 +373,7 @@ impl NaiveReplica {
             if most == 0 || !self.has_room_for(table, id, &cached, reserve) {
                 break;
             }
-            let chunk = self.largest_chunk(table, start, most, ceiling, draft);
+            let chunk = self.largest_chunk(table, start, most, ceiling);
             if chunk == 0 {
                 break;
             }

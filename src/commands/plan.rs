@@ -84,12 +84,11 @@ fn wanted(args: &PlanArgs, scenario: &Scenario) -> Result<Vec<Search>> {
 }
 
 /// The scenario with the knob at a value.
-fn at(file: &Path, base: &Overrides, search: &Search, value: u64) -> Result<(Scenario, Overrides)> {
+fn at(file: &Path, base: &Overrides, search: &Search, value: u64) -> Result<Scenario> {
     let mut overrides =
         Overrides { variant: search.variant.clone().or(base.variant.clone()), ..base.clone() };
     overrides.set.push(search.setting(value));
-    let found = scenario::load(file, &overrides).map_err(|found| diagnose::report(&found))?;
-    Ok((found, overrides))
+    scenario::load(file, &overrides).map_err(|found| diagnose::report(&found))
 }
 
 fn one(args: &PlanArgs, base: &Overrides, asked: &Search, control: &Arc<Control>) -> Result<SearchRow> {
@@ -101,8 +100,9 @@ fn one(args: &PlanArgs, base: &Overrides, asked: &Search, control: &Arc<Control>
         if control.is_stopped() {
             return Ok(Verdict::Inconclusive);
         }
-        let (scenario, overrides) = at(&args.scenario.file, base, asked, value)?;
-        let others = compared_with(&args.scenario.file, &overrides, &scenario)?;
+        let scenario = at(&args.scenario.file, base, asked, value)?;
+        // The knob is the mechanism's own: what it is compared with does not have it.
+        let others = compared_with(&args.scenario.file, base, &scenario)?;
         let ticker = Ticker::start(control, scenario.horizon);
         let options = RunOptions { threads, mode: Mode::Fast, control };
         let experiment = run_against(&scenario, &others, options, None).map_err(failed)?;

@@ -138,7 +138,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             && (room == Room::Open || is_due(self.table[id].job, &self.batches.jobs))
         {
             state.returned.remove(&mut self.table, id);
-            self.to_replica(id, station, pool, observer);
+            self.place_on_replica(id, station, pool, observer);
             return true;
         }
         let job = match room {
@@ -180,10 +180,10 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         slot.whole = gateway::clip_output(&head, slot.drawn, rule);
         slot.output = slot.whole;
         slot.service = draw.service;
-        self.to_replica(id, station, pool, observer);
+        self.place_on_replica(id, station, pool, observer);
     }
 
-    fn to_replica(&mut self, id: SlotId, station: usize, pool: usize, observer: &mut impl Observer) {
+    fn place_on_replica(&mut self, id: SlotId, station: usize, pool: usize, observer: &mut impl Observer) {
         let replica = self.stations[station].replica;
         let slot = &mut self.table[id];
         if slot.scheduled == NEVER {

@@ -3,6 +3,10 @@
 //! The parts of a latency sum to it exactly, on either side, so the differences of the parts sum to the difference of
 //! the latencies. Pairs are not kept: their sums are, by how long the request took in the run with, in 256 steps an
 //! octave; the slowest 1 % are the steps from the top down until 1 % of the pairs are in them, the last one whole.
+//!
+//! The slowest are chosen by how long they took in the run with, so of what only chance made slow there some counts as
+//! slowed: where the runs are not the same to the nanosecond, differences of the slowest lie above those of all even when
+//! nothing is wrong.
 
 use super::end::End;
 use crate::time::Span;

@@ -64,16 +64,22 @@ impl Cell {
     }
 
     fn read(&self, measure: &Measure) -> PairReading {
-        let (metric, figure): (Metric, &dyn Fn(&Latency) -> Option<f64>) = match measure {
-            Measure::Quantile(metric, q) => (*metric, &|found| found.quantile_ns(*q).map(|ns| ns as f64)),
-            Measure::Mean(metric) => (*metric, &Latency::mean_ns),
+        let (metric, quantile) = match measure {
+            Measure::Quantile(metric, quantile) => (*metric, Some(*quantile)),
+            Measure::Mean(metric) => (*metric, None),
             other => unreachable!("{other:?} is no figure of a latency"),
         };
         let Some(both) = &self.latency[metric as usize] else {
             return PairReading { completed: self.completed, ..PairReading::default() };
         };
         let [with, without] = &both.sides;
-        let reading = |found: &Latency| Some(Reading { value: figure(found)?, samples: found.count() });
+        let reading = |found: &Latency| {
+            let value = match quantile {
+                Some(quantile) => found.quantile_ns(quantile)? as f64,
+                None => found.mean_ns()?,
+            };
+            Some(Reading { value, samples: found.count() })
+        };
         PairReading {
             with: reading(with),
             without: reading(without),

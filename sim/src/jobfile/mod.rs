@@ -150,7 +150,7 @@ impl Reader<'_> {
         if let Some(most) = self.rules.requests.filter(|most| found.requests >= *most) {
             return Err(Fault::TooMany { most });
         }
-        let value: Value = serde_json::from_slice(text).map_err(|error| Fault::NotJson(error.to_string()))?;
+        let value: Value = serde_json::from_slice(text).map_err(|error| not_json(&error))?;
         let format = *found.format.get_or_insert_with(|| {
             self.rules.format.unwrap_or(if value.get("params").is_some() && value.get("body").is_none() {
                 Format::Anthropic
@@ -189,6 +189,13 @@ impl Reader<'_> {
         each(line.prompt_tokens, line.output_tokens);
         Ok(())
     }
+}
+
+/// A line is parsed by itself: its number in the file is not the parser's.
+fn not_json(error: &serde_json::Error) -> Fault {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or_default();
+    Fault::NotJson(format!("{what} at column {}", error.column()))
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ fn other_paths_hold_their_prompts_elsewhere() {
 fn the_first_line_of_wrong_form_is_named_from_one() {
     let good = openai("a", "m", "\"x\"");
     for (second, expected) in [
-        ("{".to_owned(), "not JSON: EOF while parsing an object at line 1 column 1"),
+        ("{".to_owned(), "not JSON: EOF while parsing an object at column 1"),
         ("[]".to_owned(), "`line` is not an object"),
         (good.replace(r#""custom_id":"a","#, ""), "missing required field `custom_id`"),
         (openai(" ", "m", "\"x\""), "`custom_id` is not text that is not empty"),

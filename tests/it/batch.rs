@@ -392,7 +392,7 @@ fn the_random_cases_reach_every_end_of_a_job_preemption_lending_and_crashes() {
     }
     for state in JobState::ALL {
         let seen = states.get(&state).copied().unwrap_or(0);
-        assert!(seen > 10, "{state:?}: {seen} in {states:?}");
+        assert!(seen > 4, "{state:?}: {seen} in {states:?}");
     }
     assert!(completed > 1_000, "{completed} requests were completed");
     assert!(twice > 50, "{twice} were sent again");

@@ -55,7 +55,9 @@ fn every_scenario_that_a_row_names_is_there_or_waits_with_its_row() {
         files().iter().map(|path| path.file_stem().unwrap().to_string_lossy()[..3].to_uppercase()).collect();
     for id in profile::built_in() {
         for row in profile::load(id).unwrap().profile.rows {
-            let there = |test: &String| shipped.contains(test) || test == "E29";
+            // Held by tests of their own: `batch_scenarios.rs`, `batch_facts.rs`, and the golden tables of profiles.
+            let elsewhere = ["E22", "E23", "E29"];
+            let there = |test: &String| shipped.contains(test) || elsewhere.contains(&test.as_str());
             let honoured = row.standing == Standing::Pending || row.tests.iter().any(there);
             assert!(honoured, "{}: none of {:?} is there", row.id, row.tests);
         }

@@ -351,8 +351,10 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.pools[pool].view.set_up(replica, false);
         let empty = self.stations[station].is_empty() && !self.stations[station].to_begin;
         if !self.stations[station].is_empty() {
-            // Batch has to go, which it does when an instant is over.
-            self.begin_later(station);
+            // Batch has to go when the step in flight is over.
+            if self.has_batch(pool) {
+                self.wake_batch(pool);
+            }
         }
         self.elastic.replicas.stop(station, empty)
     }

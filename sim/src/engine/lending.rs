@@ -79,7 +79,8 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             return;
         };
         state.loans[replica] = Loan::Leaving;
-        self.begin_later(self.pools[pool].first + replica);
+        // Its run of steps is cut, so that what is on it leaves when the step in flight is over.
+        self.wake_batch(pool);
     }
 
     /// Whether the batch on a replica must go now.

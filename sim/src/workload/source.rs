@@ -170,7 +170,8 @@ impl Source {
         if from_trace && spec.sessions.is_some() {
             return Err(SourceError::TraceSessions);
         }
-        if from_trace && !matches!(spec.arrivals, Arrivals::Trace(_)) {
+        // Requests of jobs have theirs in the files of the jobs.
+        if from_trace && !matches!(spec.arrivals, Arrivals::Trace(_) | Arrivals::Jobs) {
             return Err(SourceError::NoTrace);
         }
         let starts = match &spec.arrivals {

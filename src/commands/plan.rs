@@ -28,7 +28,8 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode> {
     let base = overrides(&args.scenario);
     let found = scenario::load(&args.scenario.file, &base).map_err(|found| diagnose::report(&found))?;
     let searches = wanted(args, &found)?;
-    let folder = args.out.clone().unwrap_or_else(|| Path::new("results").join(stem(&format!("{}-plan", found.name))));
+    let folder =
+        args.out.clone().unwrap_or_else(|| Path::new("results").join(stem(&format!("{}-plan", found.name))));
     can_write(&folder.join("plan.json"))?;
     // The ends of every search, before an hour is spent on the first.
     for search in &searches {
@@ -66,7 +67,8 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode> {
 fn wanted(args: &PlanArgs, scenario: &Scenario) -> Result<Vec<Search>> {
     let all = &scenario.searches;
     if all.is_empty() {
-        let hint = "add `[[plan]]` with `name`, `knob` and `most`; scenarios/batch-frontier.toml is an example";
+        let hint =
+            "add `[[plan]]` with `name`, `knob` and `most`; scenarios/batch-frontier.toml is an example";
         return Err(miette!(help = hint, "{} declares no search", args.scenario.file.display()));
     }
     if !scenario.properties.iter().any(|property| property.ratio.is_some()) {
@@ -82,11 +84,11 @@ fn wanted(args: &PlanArgs, scenario: &Scenario) -> Result<Vec<Search>> {
 }
 
 /// The scenario with the knob at a value.
-fn at(file: &Path, base: &Overrides, search: &Search, value: u64) -> Result<(Scenario, Overrides)> {
-    let mut overrides = Overrides { variant: search.variant.clone().or(base.variant.clone()), ..base.clone() };
+fn at(file: &Path, base: &Overrides, search: &Search, value: u64) -> Result<Scenario> {
+    let mut overrides =
+        Overrides { variant: search.variant.clone().or(base.variant.clone()), ..base.clone() };
     overrides.set.push(search.setting(value));
-    let found = scenario::load(file, &overrides).map_err(|found| diagnose::report(&found))?;
-    Ok((found, overrides))
+    scenario::load(file, &overrides).map_err(|found| diagnose::report(&found))
 }
 
 fn one(args: &PlanArgs, base: &Overrides, asked: &Search, control: &Arc<Control>) -> Result<SearchRow> {
@@ -98,8 +100,9 @@ fn one(args: &PlanArgs, base: &Overrides, asked: &Search, control: &Arc<Control>
         if control.is_stopped() {
             return Ok(Verdict::Inconclusive);
         }
-        let (scenario, overrides) = at(&args.scenario.file, base, asked, value)?;
-        let others = compared_with(&args.scenario.file, &overrides, &scenario)?;
+        let scenario = at(&args.scenario.file, base, asked, value)?;
+        // The knob is the mechanism's own: what it is compared with does not have it.
+        let others = compared_with(&args.scenario.file, base, &scenario)?;
         let ticker = Ticker::start(control, scenario.horizon);
         let options = RunOptions { threads, mode: Mode::Fast, control };
         let experiment = run_against(&scenario, &others, options, None).map_err(failed)?;

@@ -19,19 +19,21 @@ use tidegate_sim::observe::Observer;
 use tidegate_sim::observe::request_log::RequestLog;
 use tidegate_sim::report;
 use tidegate_sim::results::{Layout, ResultSet, Summary, Verdict, encode_summary, stem, write_atomic};
-use tidegate_sim::scenario::{self, Scenario};
+use tidegate_sim::scenario::{self, Overrides, Scenario};
 
 /// Simulates a scenario, prints its figures and verdicts, and writes its result folder.
 pub fn run(args: &RunArgs) -> miette::Result<ExitCode> {
-    let found = scenario::load(&args.scenario.file, &overrides(&args.scenario));
+    let overrides = overrides(&args.scenario);
+    let found = scenario::load(&args.scenario.file, &overrides);
     let scenario = found.map_err(|found| diagnose::report(&found))?;
+    let others = compared_with(&args.scenario.file, &overrides, &scenario)?;
     let layout = Layout::new(args.out.clone().unwrap_or_else(|| default_folder(&scenario)));
     // What cannot be written must be known before an hour of simulation, not after it.
     can_write(&layout.summary())?;
     args.junit.as_deref().map_or(Ok(()), can_write)?;
     let control = Arc::new(Control::default());
     stop_on_ctrl_c(&control);
-    let experiment = simulate(args, &scenario, &layout, &control)?;
+    let experiment = simulate(args, &scenario, &others, &layout, &control)?;
     let results = ResultSet::new(experiment.summary(&scenario), &experiment.recording)
         .with_fleet(&scenario, &experiment.fleet)
         .with_jobs(&scenario, &experiment.jobs);
@@ -56,9 +58,31 @@ fn default_folder(scenario: &Scenario) -> PathBuf {
     Path::new("results").join(stem(&format!("{}{variant}", scenario.name)))
 }
 
+/// The variants that properties compare with, under the same overrides; says which they are.
+pub(crate) fn compared_with(
+    file: &Path,
+    base: &Overrides,
+    scenario: &Scenario,
+) -> miette::Result<Vec<Scenario>> {
+    let mut wanted: Vec<Option<String>> = Vec::new();
+    for ratio in scenario.properties.iter().filter_map(|property| property.ratio.as_ref()) {
+        if !wanted.contains(&ratio.to) {
+            wanted.push(ratio.to.clone());
+        }
+    }
+    let mut others = Vec::new();
+    for variant in wanted {
+        eprintln!("compares with {}", variant.as_deref().unwrap_or("the scenario without a variant"));
+        let found = scenario::load(file, &Overrides { variant, ..base.clone() });
+        others.push(found.map_err(|found| diagnose::report(&found))?);
+    }
+    Ok(others)
+}
+
 fn simulate(
     args: &RunArgs,
     scenario: &Scenario,
+    others: &[Scenario],
     layout: &Layout,
     control: &Arc<Control>,
 ) -> miette::Result<Experiment> {
@@ -76,7 +100,7 @@ fn simulate(
     let mut log = args.requests.then(|| request_log(scenario, &path)).transpose()?;
     let ticker = Ticker::start(control, scenario.horizon);
     let first = log.as_mut().map(|log| log as &mut (dyn Observer + Send));
-    let experiment = experiment::run(scenario, options, first).map_err(failed)?;
+    let experiment = experiment::run_against(scenario, others, options, first).map_err(failed)?;
     drop(ticker);
     if let Some(log) = log {
         log.finish().into_diagnostic().wrap_err_with(|| format!("cannot write `{}`", path.display()))?;
@@ -118,7 +142,7 @@ fn print(args: &RunArgs, summary: &Summary) -> miette::Result<()> {
 }
 
 /// Makes the folder of `path` and checks that a file can be made in it and that no folder is in its place.
-fn can_write(path: &Path) -> miette::Result<()> {
+pub(crate) fn can_write(path: &Path) -> miette::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let probe = folder.join(format!(".tidegate-{}", std::process::id()));
     let tried = std::fs::create_dir_all(folder)
@@ -138,7 +162,7 @@ fn can_write(path: &Path) -> miette::Result<()> {
     Ok(())
 }
 
-fn failed(error: ExperimentError) -> miette::Report {
+pub(crate) fn failed(error: ExperimentError) -> miette::Report {
     let hint = error.hint();
     match hint {
         Some(hint) => miette::miette!(help = hint, "{error}"),

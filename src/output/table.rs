@@ -4,7 +4,7 @@ use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement};
 use tidegate_sim::results::figure::{QUANTILES, count, quantile_name};
 use tidegate_sim::results::table::Table;
-use tidegate_sim::results::{Figure, Summary, Verdict, WorkloadSummary};
+use tidegate_sim::results::{Comparison, Figure, Summary, Verdict, WorkloadSummary};
 use tidegate_sim::scenario::Metric;
 
 /// Width of tables of words, columns of a terminal: fixed, because what is printed does not depend on the terminal.
@@ -33,6 +33,9 @@ pub fn summary_text(summary: &Summary) -> String {
     }
     text += &render(&summary.fleet_table());
     text += &render(&summary.cost_table());
+    for comparison in &summary.comparisons {
+        text += &compared(comparison);
+    }
     text += &limits(summary);
     text += &render(&summary.operation_table());
     text += &render(&summary.expectation_table());
@@ -59,6 +62,17 @@ pub fn summary_text(summary: &Summary) -> String {
     }
     if summary.interrupted {
         text += "note: the run was interrupted; these are the figures so far\n";
+    }
+    text
+}
+
+/// Ratios, what ended differently, and who slowed whom.
+fn compared(comparison: &Comparison) -> String {
+    let mut text = render(&comparison.ratio_table());
+    text += &render(&comparison.difference_table());
+    text += &render(&comparison.limit_table());
+    for table in comparison.attribution_tables() {
+        text += &render(&table);
     }
     text
 }

@@ -432,36 +432,38 @@ fn real_time_limits_count_the_same_with_batch_and_without() {
         without.arrivals.pop();
         let without = tell_limits(&without);
         assert_eq!(with, without);
-        refused += with.1.len();
+        refused += with.refused.len();
     }
     assert!(refused > 200, "{refused} were refused");
 }
 
 /// What limits counted, and who was refused.
-fn tell_limits(case: &Case) -> (Vec<(usize, tidegate_sim::limits::Usage)>, Vec<(u16, u64)>) {
-    #[derive(Default)]
-    struct Seen {
-        metered: Vec<(usize, tidegate_sim::limits::Usage)>,
-        refused: Vec<(u16, u64)>,
+#[derive(Debug, Default, PartialEq)]
+struct Limited {
+    metered: Vec<(usize, tidegate_sim::limits::Usage)>,
+    refused: Vec<(u16, u64)>,
+}
+
+impl Observer for Limited {
+    fn metered(&mut self, limit: usize, usage: &tidegate_sim::limits::Usage) {
+        self.metered.push((limit, *usage));
     }
-    impl Observer for Seen {
-        fn metered(&mut self, limit: usize, usage: &tidegate_sim::limits::Usage) {
-            self.metered.push((limit, *usage));
-        }
-        fn finished(&mut self, done: &Finished) {
-            let reason = done.refusal.map(|refusal| refusal.reason);
-            if done.outcome == Outcome::Refused && reason != Some(tidegate_sim::request::CONTEXT_LENGTH) {
-                self.refused.push((done.head.workload, done.head.index));
-            }
+    fn finished(&mut self, done: &Finished) {
+        let reason = done.refusal.map(|refusal| refusal.reason);
+        if done.outcome == Outcome::Refused && reason != Some(tidegate_sim::request::CONTEXT_LENGTH) {
+            self.refused.push((done.head.workload, done.head.index));
         }
     }
+}
+
+fn tell_limits(case: &Case) -> Limited {
     let feeds = case.arrivals.iter().cloned().map(Script::new).collect();
-    let mut seen = Seen::default();
+    let mut seen = Limited::default();
     let mode = Mode::Fast;
     simulate(&case.scenario, feeds, case.scenario.seed, mode, &mut seen, |_, _| ControlFlow::Continue(()));
     for (_, usage) in &mut seen.metered {
         // A longer run has more time in it.
         usage.blocked = 0;
     }
-    (seen.metered, seen.refused)
+    seen
 }

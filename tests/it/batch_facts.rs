@@ -9,9 +9,8 @@ use tidegate_sim::scenario::{Overrides, Scenario, load_str};
 use tidegate_sim::time::{Span, Time};
 
 fn scenario(horizon: &str, body: &str) -> Scenario {
-    let text = format!(
-        "[scenario]\nquestion = \"by hand\"\nhorizon = \"{horizon}\"\nreplications = {{ start = 2, most = 2 }}\n\n{body}"
-    );
+    let text =
+        format!("[scenario]\nquestion = \"by hand\"\nhorizon = \"{horizon}\"\nreplications = 1\n\n{body}");
     load_str("by-hand", &text, &Overrides::default()).unwrap_or_else(|found| panic!("{found}"))
 }
 

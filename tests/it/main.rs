@@ -6,6 +6,7 @@ mod bad_traces;
 mod batch;
 mod batch_facts;
 mod batch_files;
+mod batch_scenarios;
 mod conservation;
 mod crosscheck;
 mod determinism;

@@ -43,7 +43,7 @@ impl Controller {
             },
             ControlLaw::Pi { gain, integral } => {
                 let error =
-                    measured.map_or(0.0, |m| (target - m.as_nanos() as f64) / target).clamp(-1.0, 1.0);
+                    measured.map_or(1.0, |m| (target - m.as_nanos() as f64) / target).clamp(-1.0, 1.0);
                 let most = f64::from(self.rule.most);
                 // What the sum asks for by itself stays within bounds: it does not wind up.
                 let part =

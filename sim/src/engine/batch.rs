@@ -18,12 +18,12 @@ use crate::workload::JobSource;
 use crate::workload::jobs::Submitted;
 
 /// What a [`Class::Job`] event is about; its entity. In this order at one instant.
-const EXPIRES: u32 = 0;
-const FINALIZED: u32 = 1;
-const VALIDATED: u32 = 2;
-const DONE_UPSTREAM: u32 = 3;
-const IS_CANCELLED: u32 = 4;
-const SUBMITTED: u32 = 5;
+const DONE_UPSTREAM: u32 = 0;
+const EXPIRES: u32 = 1;
+const FINALIZED: u32 = 2;
+const VALIDATED: u32 = 3;
+const SUBMITTED: u32 = 4;
+const IS_CANCELLED: u32 = 5;
 const IS_URGENT: u32 = 6;
 const WINDOW: u32 = 7;
 const CONTROL: u32 = 8;
@@ -53,6 +53,8 @@ pub(super) struct Batches<'s> {
     pub(super) offered: Vec<u32>,
     /// By workload.
     pub(super) is_batch: Vec<bool>,
+    /// Jobs that were cancelled when there was none of that number.
+    cancelled: Vec<(u16, u32)>,
 }
 
 /// What a pool does with batch.
@@ -104,6 +106,7 @@ impl<'s> Batches<'s> {
             pools: if on { pools.collect() } else { Vec::new() },
             to_wake: Vec::new(),
             offered: Vec::new(),
+            cancelled: Vec::new(),
             is_batch: scenario.workloads.iter().map(|w| matches!(w.arrivals, Arrivals::Jobs)).collect(),
         }
     }
@@ -252,8 +255,9 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let source = &self.batches.sources[batch];
         let draws = source.open(&submitted);
         let tokens = match rule.rules.tokens {
-            Some(_) => source.tokens(&draws, submitted.job.requests),
-            None => 0,
+            // What is wrong enqueues nothing.
+            Some(_) if submitted.job.fault.is_none() => source.tokens(&draws, submitted.job.requests),
+            _ => 0,
         };
         self.batches.submitted += 1;
         let job = Job {
@@ -291,6 +295,9 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.tell_job(id, None, 0, observer);
         let expires = self.batches.job(id).expires;
         self.set_job_timer(expires, EXPIRES, id);
+        if self.batches.cancelled.contains(&(batch as u16, submitted.number)) {
+            return self.stop_and_cancel(id, observer);
+        }
         if rule.validation.is_zero() {
             return self.validated(id, observer);
         }
@@ -319,7 +326,15 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
                 }
             }
             Excess::Hold => {
-                if let Err(refusal) = self.enqueue_tokens(id) {
+                let (tokens, model, owner) = (job.tokens, self.model_of_job(id), job.owner);
+                if let Some((limit, reason)) = rules.tokens.filter(|(most, _)| tokens > *most) {
+                    // It would wait for ever.
+                    let refusal = Refusal { limit, current: tokens, ..Refusal::plain(reason) };
+                    return self.end_job(id, JobState::Failed, Some(refusal), 0, observer);
+                }
+                let waits = self.waits_behind(owner, model);
+                let taken = if waits { Err(self.quota_is_full(id)) } else { self.enqueue_tokens(id) };
+                if let Err(refusal) = taken {
                     self.batches.job_mut(id).state = JobState::Held;
                     self.batches.held.push(id);
                     return self.tell_job(id, Some(refusal), 0, observer);
@@ -340,6 +355,21 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let batch = &self.scenario.batches[usize::from(self.batches.job(id).batch)];
         let pool = self.scenario.workloads[usize::from(batch.workload)].pool;
         matches!(batch.backend, Backend::Pool).then_some(usize::from(pool))
+    }
+
+    /// Whether a job of this account and model waits for room in the quota.
+    fn waits_behind(&self, owner: u32, model: u16) -> bool {
+        let is_it = |&held: &JobId| self.batches.job(held).owner == owner && self.model_of_job(held) == model;
+        self.batches.held.iter().any(is_it)
+    }
+
+    /// What a job that finds no room in the quota is told.
+    fn quota_is_full(&self, id: JobId) -> Refusal {
+        let (job, model) = (self.batches.job(id), self.model_of_job(id));
+        let (limit, reason) =
+            self.scenario.batches[usize::from(job.batch)].rules.tokens.expect("a quota that is full");
+        let current = self.batches.quota.used(job.owner, model).saturating_add(job.tokens);
+        Refusal { limit, current, ..Refusal::plain(reason) }
     }
 
     /// Takes the tokens of a job from the quota of its account.
@@ -376,7 +406,9 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         }
         let waiting = std::mem::take(&mut self.batches.held);
         for held in waiting {
-            if self.enqueue_tokens(held).is_ok() {
+            // In order of submission: none passes one of its account and model that waits.
+            let (owner, model) = (self.batches.job(held).owner, self.model_of_job(held));
+            if !self.waits_behind(owner, model) && self.enqueue_tokens(held).is_ok() {
                 self.begin_job(held, observer);
             } else {
                 self.batches.held.push(held);
@@ -471,10 +503,18 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let number = self.scenario.batches[batch].cancels[cancel].job;
         let is_it = |job: &&Job| usize::from(job.batch) == batch && job.number == number;
         let found = self.batches.jobs.iter().position(|job| job.as_ref().is_some_and(|job| is_it(&job)));
-        let Some(id) = found.map(|id| id as JobId) else { return };
+        let Some(id) = found.map(|id| id as JobId) else {
+            // It comes later, and is cancelled at once; or is over.
+            self.batches.cancelled.push((batch as u16, number));
+            return;
+        };
         if self.batches.job(id).state == JobState::Finalizing {
             return;
         }
+        self.stop_and_cancel(id, observer);
+    }
+
+    fn stop_and_cancel(&mut self, id: JobId, observer: &mut impl Observer) {
         self.count_upstream(id);
         self.stop_job(id, Fate::Cancelled, observer);
         self.end_job(id, JobState::Cancelled, None, 0, observer);
@@ -484,7 +524,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     fn count_upstream(&mut self, id: JobId) {
         let now = self.now;
         let job = self.batches.job_mut(id);
-        let done = job.done_upstream(now);
+        let done = if job.is_served() { job.done_upstream(now) } else { 0 };
         if done > 0 {
             job.end(Fate::Completed, done);
         }

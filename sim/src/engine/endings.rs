@@ -121,6 +121,9 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         observer: &mut impl Observer,
     ) {
         let kept = self.settle_delivered(station, id);
+        if let Worker::Llm(worker) = &self.stations[station].worker {
+            self.table[id].beside = worker.beside(&self.table, id);
+        }
         self.conclude(id, outcome, refusal, observer);
         (self.table[id].generated, self.table[id].last_token) = kept;
     }

@@ -104,6 +104,11 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             let allowed = held.batch < rules.concurrency.unwrap_or(held.capacity);
             return if open && fits && allowed { Room::Open } else { Room::None };
         }
+        let bound = self.scenario.pools[pool].outstanding.unwrap_or(u32::MAX);
+        if rules.priority != BatchPriority::Engine && held.waiting + held.running + held.batch >= bound {
+            // The router does not tell batch apart either: a replica holds no more than may be outstanding.
+            return Room::None;
+        }
         let cap = state.controller.as_ref().map(|controller| controller.cap());
         room(rules, &held, !self.pools[pool].queue.is_empty(), open, cap)
     }
@@ -138,7 +143,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             && (room == Room::Open || is_due(self.table[id].job, &self.batches.jobs))
         {
             state.returned.remove(&mut self.table, id);
-            self.to_replica(id, station, pool, observer);
+            self.place_on_replica(id, station, pool, observer);
             return true;
         }
         let job = match room {
@@ -180,10 +185,10 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         slot.whole = gateway::clip_output(&head, slot.drawn, rule);
         slot.output = slot.whole;
         slot.service = draw.service;
-        self.to_replica(id, station, pool, observer);
+        self.place_on_replica(id, station, pool, observer);
     }
 
-    fn to_replica(&mut self, id: SlotId, station: usize, pool: usize, observer: &mut impl Observer) {
+    fn place_on_replica(&mut self, id: SlotId, station: usize, pool: usize, observer: &mut impl Observer) {
         let replica = self.stations[station].replica;
         let slot = &mut self.table[id];
         if slot.scheduled == NEVER {

@@ -163,11 +163,17 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     /// The instant is over: replicas between steps begin the next one, and those that were to stop and are empty do.
     #[inline]
     pub(super) fn begin_steps(&mut self, observer: &mut impl Observer) {
-        while let Some(pool) = self.to_poll.pop() {
-            self.poll(pool, observer);
-        }
-        if self.batches.is_on() {
-            self.send_batch(observer);
+        loop {
+            while let Some(pool) = self.to_poll.pop() {
+                self.poll(pool, observer);
+            }
+            if self.batches.is_on() {
+                self.send_batch(observer);
+            }
+            // A replica that batch gave back serves whoever waits.
+            if self.to_poll.is_empty() {
+                break;
+            }
         }
         while let Some(station) = self.to_begin.pop() {
             let state = &mut self.stations[station as usize];

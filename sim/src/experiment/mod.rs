@@ -25,7 +25,9 @@ use crate::observe::{Nobody, Observer};
 use crate::request::{Arrival, RequestHead, WorkloadId};
 use crate::results::comparison::Comparison;
 use crate::results::figure::{measure_name, measure_unit};
-use crate::results::{BoundRow, Estimate, ExpectationRow, Provenance, Summary, Unit, Verdict, VerdictRow, asked};
+use crate::results::{
+    BoundRow, Estimate, ExpectationRow, Provenance, Summary, Unit, Verdict, VerdictRow, asked,
+};
 use crate::rng::replication_seed;
 use crate::scenario::{Bound, Property, Scenario};
 use crate::time::Time;
@@ -403,10 +405,17 @@ impl Collected {
     }
 
     /// Decides a property that compares, after the whole replications there are.
-    fn decide_ratio(&self, against: &[Against<'_>], property: usize, plan: &Plan) -> (RatioDecision, Vec<usize>) {
+    fn decide_ratio(
+        &self,
+        against: &[Against<'_>],
+        property: usize,
+        plan: &Plan,
+    ) -> (RatioDecision, Vec<usize>) {
         let found = against.iter().zip(&self.compared);
-        let mut found = found.filter_map(|(against, compared)| Some((against, compared, against.position(property)?)));
-        let (against, compared, position) = found.next().expect("every property that compares has a comparison");
+        let mut found =
+            found.filter_map(|(against, compared)| Some((against, compared, against.position(property)?)));
+        let (against, compared, position) =
+            found.next().expect("every property that compares has a comparison");
         compared.decide(against, position, plan, self.seeds.len() as u32)
     }
 

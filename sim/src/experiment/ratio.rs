@@ -183,7 +183,8 @@ pub fn decide_ratio(
     // Every cell has as many replications, so one quantile is that of all.
     let t = if level > 0.0 { t_quantile(1.0 - level / 2.0, replications as usize - 1) } else { 0.0 };
     let violated = holm(&known, level / 2.0);
-    let found: Vec<Found> = known.into_iter().zip(violated).map(|(known, bad)| known.found(t, bound, bad)).collect();
+    let found: Vec<Found> =
+        known.into_iter().zip(violated).map(|(known, bad)| known.found(t, bound, bad)).collect();
     conclude(found, cells, differences, plan, replications, (measure, bound))
 }
 
@@ -402,13 +403,18 @@ fn conclude(
     let limit = shown(bound_value(bound));
     let unjudged = found.iter().position(|cell| cell.problem.is_some());
     let (verdict, reason) = if bad > 0 {
-        let many = if cells.len() > 1 { format!(" in {bad} of {} cells", cells.len()) } else { String::new() };
+        let many =
+            if cells.len() > 1 { format!(" in {bad} of {} cells", cells.len()) } else { String::new() };
         (Verdict::Violated, format!("{basis} is not {side} {limit}{many}"))
     } else if let Some(index) = unjudged {
         let number = found.iter().filter(|cell| !judged(cell)).count();
         let problem = found[index].problem.as_ref().expect("it has one");
         let problem = problem.text(replications, measure);
-        let many = if number > 1 { format!("{number} of {} cells cannot be judged, first ", cells.len()) } else { String::new() };
+        let many = if number > 1 {
+            format!("{number} of {} cells cannot be judged, first ", cells.len())
+        } else {
+            String::new()
+        };
         (Verdict::Inconclusive, format!("{many}{}: {problem}", cells[index].place))
     } else if good < found.len() {
         (Verdict::Inconclusive, format!("{basis} cannot tell whether it is {side} {limit}"))
@@ -420,7 +426,8 @@ fn conclude(
     // What no further replication heals keeps it from holding; a cell that has not decided may still violate it.
     let few = |cell: &Found| matches!(cell.problem, Some(Problem::Few(_)));
     let settled = differences.is_some() || found.iter().any(|cell| !judged(cell) && !few(cell));
-    let undecided = found.iter().any(|cell| few(cell) || (judged(cell) && cell.verdict == Verdict::Inconclusive));
+    let undecided =
+        found.iter().any(|cell| few(cell) || (judged(cell) && cell.verdict == Verdict::Inconclusive));
     let open = verdict == Verdict::Inconclusive && !plan.is_certain() && (!settled || undecided);
     let pooled = worst.and_then(|index| {
         let samples = found[index].samples.0.min(found[index].samples.1);

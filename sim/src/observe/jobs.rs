@@ -65,7 +65,8 @@ pub struct JobAccount {
 ///
 /// Jobs are counted by their submission, like requests: those submitted from the warm-up's end to the horizon. Shares
 /// are of the *decided* ones: those that were over (refused ones included, as refused requests are) and those whose
-/// window had closed. What the run cut off before its window closed has not been decided and is in no share.
+/// window had closed. What the run cut off before its window closed has not been decided and is in no share: where there
+/// is much of that, shares favour jobs that end early, and the summary says so.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobRecord {
     /// Its name in the scenario.
@@ -76,6 +77,8 @@ pub struct JobRecord {
     pub first_account: u32,
     /// Counted jobs by the state they were in last, in the order of [`JobState::ALL`].
     pub states: [u64; JobState::ALL.len()],
+    /// Jobs that are not counted: submitted before the warm-up's end, or at the horizon.
+    pub uncounted: u64,
     /// Counted jobs that were not over at the end although their window had closed, with requests left to do.
     pub overdue: u64,
     /// Requests of counted jobs.
@@ -102,6 +105,7 @@ impl JobRecord {
             workload: usize::from(batch.workload),
             first_account: batch.owner,
             states: [0; JobState::ALL.len()],
+            uncounted: 0,
             overdue: 0,
             requests: JobRequests::default(),
             decided: JobRequests::default(),
@@ -161,6 +165,7 @@ impl JobRecord {
         let sums =
             self.states.iter_mut().zip(&other.states).chain(self.reasons.iter_mut().zip(&other.reasons));
         sums.for_each(|(mine, theirs)| *mine += theirs);
+        self.uncounted += other.uncounted;
         self.overdue += other.overdue;
         self.requests.merge(&other.requests);
         self.decided.merge(&other.decided);
@@ -277,9 +282,12 @@ impl JobBook {
         }
     }
 
-    /// Tokens enqueued now, as far as was told, summed over accounts.
+    /// Tokens enqueued at the end of the run, summed over the accounts that have a job left; what such an account has
+    /// enqueued for the same model by way of another batch is among them.
     pub fn enqueued(&self) -> u64 {
-        self.enqueued.iter().map(|(_, tokens)| tokens).sum()
+        let has_job =
+            |owner: u32| self.jobs.iter().any(|job| job.ended().is_none() && job.last.owner == owner);
+        self.enqueued.iter().filter(|(owner, _)| has_job(*owner)).map(|(_, tokens)| tokens).sum()
     }
 }
 
@@ -318,8 +326,13 @@ impl JobTracker {
     pub fn finish(self, ended: Time) -> Vec<JobRecord> {
         let JobTracker { warmup, horizon, batches } = self;
         let sum = |(book, mut record): (JobBook, JobRecord)| {
-            let counted = |job: &&JobStory| job.last.created >= warmup && job.last.created < horizon;
-            book.jobs.iter().filter(counted).for_each(|job| record.count(job, ended));
+            for job in &book.jobs {
+                if job.last.created >= warmup && job.last.created < horizon {
+                    record.count(job, ended);
+                } else {
+                    record.uncounted += 1;
+                }
+            }
             record.enqueued_peak = book.peak;
             record.enqueued_end = book.enqueued();
             record
@@ -403,7 +416,8 @@ mod tests {
         let record = &recording.batches[0];
         let states = [Completed, Expired, Refused, Failed, InProgress, Validating, Cancelled];
         assert_eq!(states.map(|state| record.state(state)), [1, 1, 1, 1, 1, 1, 0]);
-        assert_eq!((record.jobs(), record.overdue, record.decided_jobs()), (6, 1, 5));
+        assert_eq!((record.jobs(), record.uncounted), (6, 1));
+        assert_eq!((record.overdue, record.decided_jobs()), (1, 5));
         assert_eq!((record.expired_jobs(), record.failed_jobs()), (2, 2));
         assert_eq!(
             (record.requests.total, record.requests.completed, record.requests.unfinished()),

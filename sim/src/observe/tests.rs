@@ -145,7 +145,11 @@ fn naive_jobs(record: &mut JobRecord, facts: &[Fact], ended: Time, inside: &impl
     for (at, job) in &told {
         let last = told.iter().rev().find(|(_, other)| other.job == job.job).unwrap();
         // Each job once: at the last that was told of it.
-        if (*at, *job) != *last || !inside(job.created) {
+        if (*at, *job) != *last {
+            continue;
+        }
+        if !inside(job.created) {
+            record.uncounted += 1;
             continue;
         }
         record.states[job.state as usize] += 1;

@@ -16,7 +16,7 @@
 //! token of the budget, and gets its next token in that very step. Thus a step of the whole-prompt policy, and a batch
 //! of the static one, begins with requests of one kind.
 //!
-//! Where batch is kept below real-time, a step is formed by the rules in [`below`].
+//! Where batch is kept below real-time, a step is formed by the rules in `naive/below.rs`.
 
 mod below;
 mod blocks;

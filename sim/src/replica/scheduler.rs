@@ -7,8 +7,8 @@
 //!
 //! The rules themselves (who joins when, who loses its cache) are stated plainly in [`super::naive`]; change both.
 //!
-//! Where batch is kept below real-time, its sequences are a cohort of their own ([`lower`]) with aggregates of its own,
-//! so that it can pause while the others go on; [`below`] forms and ends the steps of both.
+//! Where batch is kept below real-time, its sequences are a cohort of their own (`lower.rs`) with aggregates of its own,
+//! so that it can pause while the others go on; `below.rs` forms and ends the steps of both.
 
 mod below;
 mod lower;

@@ -236,6 +236,8 @@ mod tests {
         );
         assert_eq!(labels(&Axis::log_duration("x", 20.1e6, 20.9e6))[..2], ["20 ms", "20.2 ms"]);
         assert_eq!(labels(&Axis::tail(20_000))[7..], ["p99.99", "max"]);
+        assert_eq!(labels(&Axis::between("x", 0.996, 1.05, 1.0)), ["0.98", "1.00", "1.02", "1.04", "1.06"]);
+        assert_eq!(labels(&Axis::between("x", -3e6, 5e6, 1e6)), ["-4", "-2", "0", "2", "4", "6"]);
         assert_eq!(labels(&Axis::time(86_400.0)), ["0", "3", "6", "9", "12", "15", "18", "21", "24"]);
     }
 
@@ -259,6 +261,9 @@ mod tests {
             Axis::tail(0),
             Axis::tail(1),
             Axis::time(0.0),
+            Axis::between("x", 0.0, 0.0, 1.0),
+            Axis::between("x", 1.0, 1.0, 1.0),
+            Axis::between("x", -3e6, 5e6, 1e6),
         ] {
             assert!(!axis.ticks.is_empty() && axis.ticks.len() < 40, "{axis:?}");
             assert!(axis.ticks.iter().all(|tick| axis.scale.place(tick.at).is_finite()), "{axis:?}");

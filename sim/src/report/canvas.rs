@@ -298,6 +298,13 @@ impl<B: DrawingBackend> Pen<'_, B> {
             let tint = ink.light.mix(0.2);
             self.to.fill_polygon(units, &ShapeStyle::from(tint).filled()).expect(MEMORY);
         }
+        if series.look == Look::Block {
+            let units: Vec<_> = points.iter().map(|at| self.units(*at)).collect();
+            self.to.fill_polygon(units, &ShapeStyle::from(ink.light.mix(0.25)).filled()).expect(MEMORY);
+            let mut outline = points.clone();
+            outline.push(*first);
+            return self.line(&outline, ink, 1.2, None);
+        }
         let width = if series.look == Look::Dotted { 1.8 } else { 2.2 };
         self.line(&points, ink, width, dash(series.look));
     }
@@ -373,7 +380,7 @@ impl Frame {
 
 fn dash(look: Look) -> Option<(f64, f64)> {
     match look {
-        Look::Solid | Look::Area | Look::Bar => None,
+        Look::Solid | Look::Area | Look::Bar | Look::Block => None,
         Look::Dashed => Some((8.0, 4.5)),
         Look::Dotted => Some((1.8, 3.2)),
     }

@@ -1,5 +1,6 @@
 //! Which figures a result set has, and what is on them.
 
+use super::against;
 use super::axis::Axis;
 use super::over_time;
 use super::plot::{About, Look, Mark, Plot, Series};
@@ -56,6 +57,7 @@ pub fn figures(results: &ResultSet, only: Option<Metric>) -> Vec<Plot> {
                 figures.extend(over_time::batch_tokens(results, &pool.name, &rows));
             }
         }
+        figures.extend(against::figures(results));
     }
     figures
 }

@@ -74,7 +74,12 @@ fn figure(frontier: &Frontier, property: &str) -> Option<Plot> {
     let mut series = Vec::new();
     for (color, (name, spots)) in spots.iter().enumerate() {
         let inside: Vec<&Spot> = spots.iter().filter(|spot| spot.ratio[1] <= edge).collect();
-        let line = |points: Vec<(f64, f64)>, label: &str, look| Series { label: label.to_owned(), color, look, points };
+        let line = |points: Vec<(f64, f64)>, label: &str, look| Series {
+            label: label.to_owned(),
+            color,
+            look,
+            points,
+        };
         let curve = inside.iter().map(|spot| (spot.tokens[1], spot.ratio[1])).collect();
         series.push(line(curve, name, Look::Solid));
         for spot in inside {

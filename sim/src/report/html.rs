@@ -7,7 +7,8 @@ use super::plot::{About, Plot};
 use crate::results::figure::{Estimate, Figure, QUANTILES, Unit, count, quantile_name};
 use crate::results::table::Table;
 use crate::results::{
-    BindsFirst, ExpectationRow, PoolSummary, ProfileRow, ResultSet, Summary, Verdict, WorkloadSummary,
+    BindsFirst, Comparison, ExpectationRow, PoolSummary, ProfileRow, ResultSet, Summary, Verdict,
+    WorkloadSummary,
 };
 use crate::scenario::Metric;
 use minijinja::{Environment, Value, context};
@@ -66,6 +67,7 @@ pub(super) fn report(results: &ResultSet, drawn: &[(Plot, Svg)]) -> String {
             properties => summary.properties.iter().map(property).collect::<Vec<_>>(),
             expectations => expectations(summary),
             caveats => caveats(summary),
+            comparisons => comparisons(summary, drawn),
             limits => limits(summary),
             operations => (!summary.operations.is_empty()).then(|| table(&summary.operation_table())),
             overview => table(&summary.overview_table()),
@@ -201,6 +203,21 @@ fn expectations(summary: &Summary) -> Option<Value> {
             table => table(&summary.expectation_table()),
         }
     })
+}
+
+/// Comparisons with other variants: ratios, what ended differently, who slowed whom.
+fn comparisons(summary: &Summary, drawn: &[(Plot, Svg)]) -> Vec<Value> {
+    let one = |comparison: &Comparison| {
+        let others = [comparison.difference_table(), comparison.limit_table()];
+        let others = others.into_iter().chain(comparison.attribution_tables());
+        context! {
+            title => comparison.title(),
+            ratios => table(&comparison.ratio_table()),
+            tables => others.filter(|found| !found.rows.is_empty()).map(|found| table(&found)).collect::<Vec<_>>(),
+            figures => figures_about(drawn, &About::Comparison(comparison.other().to_owned())),
+        }
+    };
+    summary.comparisons.iter().map(one).collect()
 }
 
 /// Limits that the run met, those that it did not meet, and which binds first.

@@ -3,6 +3,7 @@
 //! A figure is first described ([`plot::Plot`]: axes, series, marks), then drawn; the description knows nothing of
 //! pixels and the drawing nothing of latencies. No font, browser or network of the machine is needed.
 
+mod against;
 mod axis;
 mod canvas;
 mod compare;

@@ -45,7 +45,7 @@ impl<'a> Clock<'a> {
     fn plot(&self, about: About, name: &str, title: &str, note: &str, y: Axis, series: Vec<Series>) -> Plot {
         let (owner, title) = match &about {
             About::Pool(pool) => (pool, format!("{title} pool {pool}")),
-            About::Workload(workload) => (workload, format!("{title} {workload}")),
+            About::Workload(name) | About::Comparison(name) => (name, format!("{title} {name}")),
             About::Batch => unreachable!("figures about batch are of a batch or of a pool"),
         };
         Plot {

@@ -33,6 +33,8 @@ pub enum About {
     Pool(String),
     /// Batch: jobs, and how their work lies beside real-time.
     Batch,
+    /// The variant that the run is compared with.
+    Comparison(String),
 }
 
 /// A line, or an area down to the x axis.
@@ -59,6 +61,8 @@ pub(super) enum Look {
     /// A filled bar along a level line, most of a unit of y high; one that would be too narrow to see is made as wide as
     /// can be seen.
     Bar,
+    /// The points enclose a tinted area.
+    Block,
 }
 
 /// A value worth a line across the figure, with its name.

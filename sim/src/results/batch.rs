@@ -1,6 +1,6 @@
 //! What a summary says of batch jobs, and the file that has a line for each.
 
-use super::figure::{Estimate, Figure, measure_name, measure_unit};
+use super::figure::{Estimate, Figure, Unit, count, measure_name, measure_unit};
 use super::files::ResultsError;
 use super::policy::by_reason;
 use super::timeline::encode_rows;
@@ -27,6 +27,8 @@ pub struct BatchSummary {
     pub states: BTreeMap<String, u64>,
     /// Jobs that were not over although their window had closed.
     pub overdue: u64,
+    /// Jobs that are not among `jobs` because they were submitted in the warm-up.
+    pub uncounted: u64,
     /// Their requests, by what became of them.
     pub requests: BatchRequests,
     /// Shares of the decided jobs and of their requests, and how long the completed ones took.
@@ -109,6 +111,7 @@ impl BatchSummary {
             decided: record.decided_jobs(),
             states: JobState::ALL.iter().map(|s| (s.name().to_owned(), record.state(*s))).collect(),
             overdue: record.overdue,
+            uncounted: record.uncounted,
             requests: BatchRequests {
                 total: of.total,
                 completed: of.completed,
@@ -134,6 +137,29 @@ impl BatchSummary {
                 })
                 .collect(),
         }
+    }
+
+    /// What must be known before its shares are believed: jobs that are in none of them.
+    pub(super) fn caveats(&self) -> Vec<String> {
+        let mut caveats = Vec::new();
+        let (name, open) = (&self.name, self.jobs - self.decided);
+        if self.uncounted > 0 {
+            let jobs = count(self.uncounted);
+            caveats.push(format!("batch `{name}`: {jobs} jobs submitted in the warm-up are not counted"));
+        }
+        if open > 0 {
+            let completed = self.state(JobState::Completed);
+            let of = |jobs: u64| Unit::Share.show(jobs as f64 / self.jobs as f64);
+            caveats.push(format!(
+                "batch `{name}`: the window of {} of {} jobs was open when the run ended; they are in no share, which \
+                 favours jobs that end early: of all jobs {} were completed, and {} if all of these will be",
+                count(open),
+                count(self.jobs),
+                of(completed),
+                of(completed + open)
+            ));
+        }
+        caveats
     }
 
     /// The figure called `name`.

@@ -20,12 +20,10 @@ impl Summary {
     fn job_table(&self) -> Table {
         let head = [
             "batch",
-            "window",
             "jobs",
             "completed",
             "expired",
-            "failed",
-            "refused",
+            "failed or refused",
             "cancelled",
             "open",
             "in window",
@@ -48,12 +46,10 @@ impl Summary {
             let share = batch.figure(crate::scenario::JobShare::Completed.name());
             table.push([
                 batch.name.clone(),
-                Unit::Ns.show(batch.window_ns as f64),
                 count(batch.jobs),
                 state(JobState::Completed),
                 state(JobState::Expired),
-                state(JobState::Failed),
-                state(JobState::Refused),
+                count(batch.state(JobState::Failed) + batch.state(JobState::Refused)),
                 state(JobState::Cancelled),
                 open(batch, over),
                 value(share),

@@ -244,3 +244,111 @@ pub(super) fn encode_comparisons(comparisons: &[Comparison]) -> Vec<u8> {
     }
     encode_rows(&lines, &HEADER)
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A comparison in which hour 1 of a pool is too slow, a request was refused and a limit has moved.
+    pub(crate) fn sample() -> Comparison {
+        let cell = |hour: Option<u64>, ratio: f64, verdict| CellRow {
+            place: hour.map_or_else(|| "pool h100".to_owned(), |hour| format!("hour {hour} of pool h100")),
+            pool: "h100".to_owned(),
+            from_ns: hour.map(|hour| hour * 200_000_000_000),
+            until_ns: hour.map(|hour| (hour + 1) * 200_000_000_000),
+            ratio: Some(ratio),
+            low: Some(ratio - 0.02),
+            high: Some(ratio + 0.02),
+            with_ns: Some(8e8 * ratio),
+            without_ns: Some(8e8),
+            samples_with: 20_000,
+            samples_without: 20_000,
+            completed: 20_000,
+            verdict,
+        };
+        let part = |part: &str, with_ns: i128, without_ns: i128| PartRow {
+            part: part.to_owned(),
+            with_ns,
+            without_ns,
+            slow_with_ns: with_ns / 20,
+            slow_without_ns: without_ns / 100,
+        };
+        Comparison {
+            variant: Some("no <batch>".to_owned()),
+            pairs: 20_001,
+            differences: vec![DifferenceRow {
+                workload: "chat".to_owned(),
+                with: "refused (queue-full)".to_owned(),
+                without: "completed".to_owned(),
+                requests: 1,
+                decides: true,
+            }],
+            limits: vec![LimitDifference {
+                limit: "rate".to_owned(),
+                counter: "peak".to_owned(),
+                with: 12,
+                without: 11,
+            }],
+            claims: vec![ClaimRow {
+                property: "batch disturbs nobody".to_owned(),
+                workload: None,
+                figure: "e2e p99".to_owned(),
+                bound: BoundRow::AtMost(1.05),
+                each_ns: Some(200_000_000_000),
+                confidence: 0.9875,
+                worst: Some(2),
+                cells: vec![
+                    cell(None, 1.01, Verdict::Holds),
+                    cell(Some(0), 1.0, Verdict::Holds),
+                    cell(Some(1), 1.12, Verdict::Violated),
+                    cell(Some(2), 1.02, Verdict::Holds),
+                ],
+            }],
+            attributions: vec![Attribution {
+                workload: None,
+                pool: "h100".to_owned(),
+                latency: "e2e".to_owned(),
+                pairs: 20_000,
+                slow_pairs: 204,
+                parts: vec![
+                    part("gateway-queue", 0, 0),
+                    part("engine-queue", 40_000_000_000, 50_000_000_000),
+                    part("steps-beside-batch", 90_000_000_000, 0),
+                    part("steps-trajectory", -1_000_000_000, 700_000_000_000),
+                ],
+            }],
+        }
+    }
+
+    #[test]
+    fn a_comparison_is_read_back_as_it_was_written() {
+        let text = serde_json::to_string(&sample()).unwrap();
+        assert_eq!(serde_json::from_str::<Comparison>(&text).unwrap(), sample());
+    }
+
+    #[test]
+    fn every_cell_has_a_line_and_what_is_not_known_is_left_empty() {
+        let mut unknown = sample();
+        unknown.claims[0].cells[1].ratio = None;
+        let text = String::from_utf8(encode_comparisons(&[unknown])).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 5);
+        assert_eq!(lines[0].split(',').count(), 16);
+        assert!(lines[1].starts_with("no <batch>,batch disturbs nobody,all,e2e p99,h100,,,1.01,"), "{text}");
+        assert!(lines[2].contains(",h100,0.0,200.0,,"), "{text}");
+        assert!(lines[3].ends_with(",violated"), "{text}");
+    }
+
+    #[test]
+    fn tables_show_the_whole_and_the_worst_stretch_and_sum_their_parts() {
+        let found = sample();
+        let ratios = found.ratio_table();
+        assert_eq!(ratios.rows.len(), 2);
+        assert_eq!(ratios.rows[1][2..6], ["<= 1.05", "hour 1 of pool h100", "1.12", "1.1 to 1.14"]);
+        let who = &found.attribution_tables()[0];
+        let parts: Vec<&str> = who.rows.iter().map(|row| row[0].as_str()).collect();
+        assert_eq!(parts, ["engine queue", "steps beside batch", "steps trajectory", "e2e"]);
+        assert_eq!(who.rows[0][1..4], ["2 ms", "2.5 ms", "-500 us"]);
+        assert_eq!(who.rows[3][1..4], ["6.45 ms", "37.5 ms", "-31.05 ms"]);
+    }
+}

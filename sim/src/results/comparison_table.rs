@@ -2,6 +2,7 @@
 
 use super::comparison::{Attribution, CellRow, ClaimRow, Comparison};
 use super::figure::{Unit, count};
+use super::summary::Verdict;
 use super::table::Table;
 
 impl Comparison {
@@ -12,8 +13,10 @@ impl Comparison {
 
     /// Ratios: of each property and pool the whole horizon, and the stretch with the worst interval.
     pub fn ratio_table(&self) -> Table {
-        let head =
-            ["property", "figure", "bound", "where", "ratio", "interval", "with", "without", "requests", "verdict"];
+        let head = [
+            "property", "figure", "bound", "where", "ratio", "interval", "with", "without", "requests",
+            "verdict",
+        ];
         let mut table = Table::new(self.title(), &head);
         for claim in &self.claims {
             for whole in claim.wholes() {
@@ -65,8 +68,15 @@ impl ClaimRow {
         use super::summary::BoundRow;
         let at_most = matches!(self.bound, BoundRow::AtMost(_));
         let end = |cell: &CellRow| if at_most { cell.high } else { cell.low.map(|low| -low) };
+        // The one that decides is the worst, whatever its interval.
+        let rank = |cell: &CellRow| match cell.verdict {
+            Verdict::Violated => 2,
+            Verdict::Inconclusive => 1,
+            Verdict::Holds => 0,
+        };
         let known = self.stretches(pool).filter_map(|cell| Some((cell, end(cell)?)));
-        known.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(cell, _)| cell)
+        let worst = known.max_by(|a, b| rank(a.0).cmp(&rank(b.0)).then(a.1.total_cmp(&b.1)));
+        worst.map(|(cell, _)| cell)
     }
 }
 
@@ -96,9 +106,7 @@ impl Attribution {
 
     /// Part by part the mean with and without and what differs, over all pairs and over the slowest 1 %.
     pub fn table(&self, other: &str) -> Table {
-        let head = [
-            "part", "with", "without", "difference", "slowest 1 %: with", "without", "difference",
-        ];
+        let head = ["part", "with", "without", "difference", "slowest 1 %: with", "without", "difference"];
         let title = format!(
             "Who slowed {} against {other} (means of {} pairs; slowest 1 %: {})",
             self.title(),

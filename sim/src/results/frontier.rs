@@ -88,7 +88,8 @@ impl Point {
         let claims = summary.comparisons.iter().flat_map(|comparison| &comparison.claims);
         let ratios: Vec<RatioRow> = claims
             .map(|claim| {
-                let by_ratio = |a: &&CellRow, b: &&CellRow| a.ratio.unwrap_or(0.0).total_cmp(&b.ratio.unwrap_or(0.0));
+                let by_ratio =
+                    |a: &&CellRow, b: &&CellRow| a.ratio.unwrap_or(0.0).total_cmp(&b.ratio.unwrap_or(0.0));
                 let worst = claim.wholes().max_by(by_ratio);
                 let row = summary.properties.iter().find(|row| row.property == claim.property);
                 RatioRow {
@@ -112,7 +113,8 @@ impl Point {
         } else {
             Verdict::Holds
         };
-        let is_batch = |workload: &&WorkloadSummary| summary.batches.iter().any(|batch| batch.name == workload.name);
+        let is_batch =
+            |workload: &&WorkloadSummary| summary.batches.iter().any(|batch| batch.name == workload.name);
         let tokens = summary.workloads.iter().filter(is_batch).filter_map(tokens_per_second);
         let jobs = summary.batches.iter().filter_map(|batch| batch.figure("jobs completed")?.estimate);
         Point {
@@ -152,7 +154,15 @@ fn worse(a: Estimate, b: Estimate) -> Estimate {
 impl Frontier {
     /// One line a search: what it found.
     pub fn answer_table(&self) -> Table {
-        let head = ["search", "knob", "largest that holds", "batch tokens/s", "interval", "jobs completed", "next above"];
+        let head = [
+            "search",
+            "knob",
+            "largest that holds",
+            "batch tokens/s",
+            "interval",
+            "jobs completed",
+            "next above",
+        ];
         let mut table = Table::new("Largest value that keeps every ratio", &head);
         for search in &self.searches {
             let best = search.points.iter().find(|point| Some(point.value) == search.holds);
@@ -268,8 +278,11 @@ impl SearchRow {
         let heads: Vec<&str> = head.iter().map(String::as_str).collect();
         let mut table = Table::new(format!("{} ({})", self.name, self.knob), &heads);
         for point in &self.points {
-            let mut row =
-                vec![self.text(point.value), rate_texts(point.batch_tokens).0, share_text(point.jobs_completed)];
+            let mut row = vec![
+                self.text(point.value),
+                rate_texts(point.batch_tokens).0,
+                share_text(point.jobs_completed),
+            ];
             row.extend(point.ratios.iter().map(RatioRow::text));
             row.extend([point.replications.to_string(), point.verdict.name().to_owned()]);
             table.push(row);

@@ -313,6 +313,8 @@ impl Summary {
         let workloads = (0..scenario.workloads.len())
             .map(|index| workload_summary(scenario, recording, index, figures_of(Some(index)), &answers));
         let pools = (0..scenario.pools.len()).map(|index| pool_summary(scenario, recording, index, &answers));
+        let batches = BatchSummary::all(scenario, recording, &answers);
+        let of_jobs: Vec<String> = batches.iter().flat_map(BatchSummary::caveats).collect();
         let policy = &scenario.policy;
         let limits = limit_rows(policy, recording);
         Summary {
@@ -322,7 +324,7 @@ impl Summary {
             question: scenario.question.clone(),
             interrupted: false,
             provenance: Provenance { ended_ns: recording.ended.as_nanos(), ..provenance },
-            caveats: scenario.caveats.iter().cloned().chain(bill::caveats(scenario)).collect(),
+            caveats: scenario.caveats.iter().cloned().chain(bill::caveats(scenario)).chain(of_jobs).collect(),
             properties,
             expectations: Vec::new(),
             comparisons: Vec::new(),
@@ -332,7 +334,7 @@ impl Summary {
             operations: operation_rows(policy, recording),
             workloads: workloads.collect(),
             all_workloads: figures_of(None),
-            batches: BatchSummary::all(scenario, recording, &answers),
+            batches,
             pools: pools.collect(),
             costs: CostSummary::new(scenario, recording, &answers),
         }

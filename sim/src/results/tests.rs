@@ -608,6 +608,11 @@ fn the_summary_says_what_became_of_jobs_and_their_requests() {
     assert_eq!(batch.reasons, [("queue-full".to_owned(), turned_away)].into());
     assert!(batch.longest_ns.unwrap() < batch.window_ns && batch.above_48h == 0);
     assert!(batch.enqueued_peak > 0);
+    // Some were submitted in the warm-up, and some windows were open at the end.
+    assert_eq!(batch.uncounted, 3 * 3);
+    let said = |needle: &str| summary.caveats.iter().any(|caveat| caveat.contains(needle));
+    assert!(said("9 jobs submitted in the warm-up are not counted"), "{:?}", summary.caveats);
+    assert!(said("jobs was open when the run ended"), "{:?}", summary.caveats);
     // What is said of jobs is not said of the workload as well.
     assert!(summary.workloads[1].figure("jobs completed").is_none());
     assert!(summary.all_workloads.iter().all(|figure| !figure.name.starts_with("job")));

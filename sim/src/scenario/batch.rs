@@ -221,7 +221,8 @@ pub struct Controller {
     pub most: u32,
 }
 
-/// How a concurrency follows a measurement. A look without a measurement counts as one that is on target.
+/// How a concurrency follows a measurement. A look without a measurement counts as one of zero: nobody was there whom batch
+/// could disturb.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ControlLaw {
     /// `add` more when the measurement is at most the target, `permille / 1,000` of it otherwise.
@@ -292,7 +293,7 @@ pub enum Preempt {
     /// They lose their KV cache and compute it again.
     Recompute,
     /// Their KV cache goes to the host's memory and comes back later. Each move makes the step it happens in longer by
-    /// this much for each token.
+    /// this much for each token, which comes on top of [`Below::step`] and [`Below::slowdown`].
     Swap(Span),
 }
 

@@ -29,6 +29,7 @@ mod policy_file;
 pub mod profile;
 mod profile_file;
 mod profile_leaf;
+mod property_file;
 mod quota;
 mod refused;
 mod resolve;

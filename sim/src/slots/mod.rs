@@ -139,7 +139,7 @@ impl SlotsReplica {
         let done = self.lower.end(id, now);
         let slot = &mut table[id];
         assert!(done < slot.service, "{done:?} of {:?} are over, and it yields", slot.service);
-        slot.service = slot.service - done;
+        slot.service -= done;
         slot.joined += done.as_nanos();
         (slot.place, slot.preempted_at) = (Place::Waiting, now);
         // When nobody waits any more it goes on at once: nothing is lost.

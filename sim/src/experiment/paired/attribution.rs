@@ -3,12 +3,16 @@
 //! The parts of a latency sum to it exactly, on either side, so the differences of the parts sum to the difference of
 //! the latencies. Pairs are not kept: their sums are, by how long the request took in the run with, in 256 steps an
 //! octave; the slowest 1 % are the steps from the top down until 1 % of the pairs are in them, the last one whole.
+//!
+//! The slowest are chosen by how long they took in the run with, so of what only chance made slow there some counts as
+//! slowed: where the runs are not the same to the nanosecond, differences of the slowest lie above those of all even when
+//! nothing is wrong.
 
 use super::end::End;
 use crate::time::Span;
 
 /// The parts of a latency in an attribution. `steps` is prefill and decode.
-pub const PARTS: [&str; 7] =
+pub(super) const PARTS: [&str; 7] =
     ["earlier-attempts", "overhead", "gateway-queue", "engine-queue", "steps", "transfer", "preemption"];
 
 /// Which of [`PARTS`] are the steps.
@@ -16,11 +20,11 @@ const STEPS: usize = 4;
 
 /// What of the steps batch tokens in them took, and everything else about them: the real-time requests that it met, and
 /// when. Take the place of `steps` where they are told apart.
-pub const SPLIT: [&str; 2] = ["steps-beside-batch", "steps-trajectory"];
+pub(super) const SPLIT: [&str; 2] = ["steps-beside-batch", "steps-trajectory"];
 
 /// Sums over pairs, nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
+pub(in crate::experiment) struct Sums {
     /// How many pairs.
     pub pairs: u64,
     /// Of the run with: by part.
@@ -35,7 +39,7 @@ pub struct Sums {
 
 impl Sums {
     /// Adds other pairs. Exact, in any order.
-    pub fn merge(&mut self, other: &Sums) {
+    pub(super) fn merge(&mut self, other: &Sums) {
         self.pairs += other.pairs;
         for (mine, theirs) in self.with.iter_mut().zip(&other.with) {
             *mine += theirs;
@@ -50,7 +54,7 @@ impl Sums {
     /// Part by part: name, sum with, sum without. With `split`, what batch tokens took of the steps stands apart from
     /// what is left of them, which may be negative: steps that are lost to a preemption count as that, not as steps. The
     /// differences sum to the difference of the latencies.
-    pub fn parts(&self, split: bool) -> Vec<(&'static str, i128, i128)> {
+    pub(super) fn parts(&self, split: bool) -> Vec<(&'static str, i128, i128)> {
         let signed = |sum: u128| i128::try_from(sum).expect("a sum of times beyond 2^127 ns");
         let mut parts = Vec::new();
         for (index, name) in PARTS.into_iter().enumerate() {
@@ -89,7 +93,11 @@ impl Parts {
             b.transfer,
             b.preemption,
         ];
-        Parts { ns: parts.map(|part| part.as_nanos()), beside: end.beside.as_nanos(), whole: end.e2e.as_nanos() }
+        Parts {
+            ns: parts.map(|part| part.as_nanos()),
+            beside: end.beside.as_nanos(),
+            whole: end.e2e.as_nanos(),
+        }
     }
 
     /// Up to the first token. What of `beside` came before it is not known: it stays in the steps.
@@ -110,7 +118,7 @@ impl Parts {
 
 /// Sums by how long the request took in the run with.
 #[derive(Clone, Debug, Default)]
-pub struct Shelf(Vec<Sums>);
+pub(super) struct Shelf(Vec<Sums>);
 
 /// Which step of the shelf holds `ns`: below 512 each has its own, then 256 an octave. Grows with `ns`.
 fn step_of(ns: u64) -> usize {
@@ -162,7 +170,7 @@ impl Shelf {
     }
 
     /// All pairs, and the slowest 1 % of them.
-    pub fn sums(&self) -> (Sums, Sums) {
+    pub(super) fn sums(&self) -> (Sums, Sums) {
         let mut all = Sums::default();
         for sums in &self.0 {
             all.merge(sums);

@@ -64,16 +64,22 @@ impl Cell {
     }
 
     fn read(&self, measure: &Measure) -> PairReading {
-        let (metric, figure): (Metric, &dyn Fn(&Latency) -> Option<f64>) = match measure {
-            Measure::Quantile(metric, q) => (*metric, &|found| found.quantile_ns(*q).map(|ns| ns as f64)),
-            Measure::Mean(metric) => (*metric, &Latency::mean_ns),
+        let (metric, quantile) = match measure {
+            Measure::Quantile(metric, quantile) => (*metric, Some(*quantile)),
+            Measure::Mean(metric) => (*metric, None),
             other => unreachable!("{other:?} is no figure of a latency"),
         };
         let Some(both) = &self.latency[metric as usize] else {
             return PairReading { completed: self.completed, ..PairReading::default() };
         };
         let [with, without] = &both.sides;
-        let reading = |found: &Latency| Some(Reading { value: figure(found)?, samples: found.count() });
+        let reading = |found: &Latency| {
+            let value = match quantile {
+                Some(quantile) => found.quantile_ns(quantile)? as f64,
+                None => found.mean_ns()?,
+            };
+            Some(Reading { value, samples: found.count() })
+        };
         PairReading {
             with: reading(with),
             without: reading(without),
@@ -157,7 +163,8 @@ impl Ledger {
     pub(super) fn add(&mut self, pool: PoolId, at: Time, with: &End, without: &End) {
         let place = usize::from(pool) * (self.stretches + 1) + self.stretch(at);
         let cell = &mut self.cells[place];
-        cell.completed += u64::from(with.latency(Metric::E2e).is_some() && without.latency(Metric::E2e).is_some());
+        cell.completed +=
+            u64::from(with.latency(Metric::E2e).is_some() && without.latency(Metric::E2e).is_some());
         for metric in [Metric::Ttft, Metric::Tpot, Metric::E2e, Metric::ClientE2e] {
             if !self.asks[metric as usize] {
                 continue;
@@ -204,7 +211,8 @@ impl Ledger {
             Some(each) => Time::from_nanos(each.as_nanos().saturating_mul(stretch as u64)),
             None => Time::ZERO,
         };
-        let until = if stretch < self.stretches && self.each.is_some() { edge(stretch + 1) } else { Time::MAX };
+        let until =
+            if stretch < self.stretches && self.each.is_some() { edge(stretch + 1) } else { Time::MAX };
         Segment { from: edge(stretch).max(self.warmup), until, stretch: Some(stretch) }
     }
 
@@ -287,7 +295,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn ledger(each: Option<u64>) -> Ledger {
-        let mut ledger = Ledger::new(None, each.map(Span::from_nanos), 2, Span::from_nanos(700), Span::from_nanos(9_000));
+        let mut ledger =
+            Ledger::new(None, each.map(Span::from_nanos), 2, Span::from_nanos(700), Span::from_nanos(9_000));
         ledger.ask(Metric::Itl);
         ledger
     }

@@ -145,9 +145,8 @@ impl Compared {
         for (index, (cells, readings)) in self.cells.iter_mut().zip(&folded.readings).enumerate() {
             let each = asking[index].ratio.as_ref().and_then(|ratio| ratio.each);
             let kept = stretches(against.scenario, each);
-            let all = each.map_or(0, |each| {
-                against.scenario.horizon.as_nanos().div_ceil(each.as_nanos()) as usize
-            });
+            let all =
+                each.map_or(0, |each| against.scenario.horizon.as_nanos().div_ceil(each.as_nanos()) as usize);
             let kept = readings.chunks_exact(all + 1).flat_map(|pool| {
                 std::iter::once(pool[0]).chain(kept.iter().map(|(stretch, ..)| pool[stretch + 1]))
             });
@@ -306,3 +305,6 @@ impl Observer for Ear<'_, '_> {
         self.pairs.iter_mut().for_each(|pairs| pairs.metered(self.side, limit, usage));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,9 +70,8 @@ impl Names {
             let limits = limits(scenario);
             let limits = limits.iter().map(|name| names.limits.iter().position(|known| known == name));
             let reasons = 0..scenario.policy.reasons() as u16;
-            let reasons = reasons.map(|reason| {
-                place(&mut names.reasons, scenario.policy.reason_name(reason))
-            });
+            let reasons =
+                reasons.map(|reason| place(&mut names.reasons, scenario.policy.reason_name(reason)));
             SideNames { workloads, pools, limits: limits.collect(), reasons: reasons.collect() }
         });
         names

@@ -3,8 +3,8 @@
 use super::pairs::Fate;
 use super::{Against, Compared};
 use crate::experiment::ratio::RatioDecision;
-use crate::experiment::{bound_row, confidence};
 use crate::experiment::statistics::Plan;
+use crate::experiment::{bound_row, confidence};
 use crate::limits::Usage;
 use crate::results::comparison::{
     Attribution, CellRow, ClaimRow, Comparison, DifferenceRow, LimitDifference, PartRow,

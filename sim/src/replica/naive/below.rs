@@ -14,16 +14,16 @@
 //!    blocks, the one admitted last of all; and it is tried again.
 //! 3. Batch gets what is left: at most so many tokens of the budget, in a step that stays within [`Limit`]. A step
 //!    without real-time takes at least one batch sequence, whatever its length.
-//!    a. Beside real-time prompt tokens all running batch sequences get their token, or none when they do not all fit.
-//!       In other steps those admitted last are parked until the rest fits. If none was, and there was a change, parked
-//!       ones run again while they fit, the one parked last first. Then blocks are claimed in order of admission, of
-//!       which some stay free; while one cannot be had, the batch member admitted last loses its cache. A member that is
-//!       alone on the replica need not leave any free.
-//!    b. The unfinished batch prompt gets the largest chunk that fits.
-//!    c. Batch requests are admitted in order while they fit, each with the largest chunk that does, if there was a
-//!       change (or nobody is in the batch), no batch member lost its cache, no real-time request waits, nobody is
-//!       parked and no batch prompt is left unfinished. One that brings its KV cache joins the sequences that decode,
-//!       unless those pause in this step; what it moves from the host counts.
+//!    * (a) Beside real-time prompt tokens all running batch sequences get their token, or none when they do not all fit.
+//!      In other steps those admitted last are parked until the rest fits. If none was, and there was a change, parked
+//!      ones run again while they fit, the one parked last first. Then blocks are claimed in order of admission, of
+//!      which some stay free; while one cannot be had, the batch member admitted last loses its cache. A member that is
+//!      alone on the replica need not leave any free.
+//!    * (b) The unfinished batch prompt gets the largest chunk that fits.
+//!    * (c) Batch requests are admitted in order while they fit, each with the largest chunk that does, if there was a
+//!      change (or nobody is in the batch), no batch member lost its cache, no real-time request waits, nobody is
+//!      parked and no batch prompt is left unfinished. One that brings its KV cache joins the sequences that decode,
+//!      unless those pause in this step; what it moves from the host counts.
 //!
 //! Who loses its cache goes to the front of its line. A batch sequence that decodes (or is parked) may have its KV cache
 //! swapped to the host: each token moved, there or back, makes the step longer. Its prompt is not processed again.
@@ -222,7 +222,7 @@ impl NaiveReplica {
             }
             let id = self.batch[index].id;
             let (computed, target) = (table[id].computed, table[id].target);
-            let chunk = self.largest_chunk(table, computed, (target - computed).min(chunks), ceiling, draft);
+            let chunk = self.largest_chunk(table, computed, (target - computed).min(chunks), ceiling);
             if chunk > 0 {
                 self.batch[index].work = Work::Chunk(chunk);
                 chunks -= chunk;
@@ -243,8 +243,7 @@ impl NaiveReplica {
         for &index in &awake {
             self.batch[index].work = Work::Token;
         }
-        let fits =
-            awake.len() <= left as usize && ceiling.allows(&self.law, &self.shape(table), draft.swap());
+        let fits = awake.len() <= left as usize && ceiling.allows(&self.law, &self.shape(table));
         if !fits {
             for &index in &awake {
                 self.batch[index].work = Work::Nothing;
@@ -270,8 +269,8 @@ impl NaiveReplica {
         loop {
             let awake = self.awake();
             let count = awake.len();
-            let fits = count <= left as usize
-                && (count == 0 || ceiling.allows(&self.law, &self.shape(table), draft.swap()));
+            let fits =
+                count <= left as usize && (count == 0 || ceiling.allows(&self.law, &self.shape(table)));
             if fits || (alone && count == 1) {
                 break;
             }
@@ -293,7 +292,7 @@ impl NaiveReplica {
                 break;
             };
             let with = self.shape(table).with_decodes(1, u64::from(last.context));
-            if !forced && !ceiling.allows(&self.law, &with, draft.swap()) {
+            if !forced && !ceiling.allows(&self.law, &with) {
                 break;
             }
             self.unpark_last(table);
@@ -332,9 +331,9 @@ impl NaiveReplica {
     }
 
     /// The largest chunk that a batch prompt may have in this step; one token at least when nothing else is in it.
-    fn largest_chunk(&self, table: &Table, start: u32, most: u32, ceiling: Ceiling, draft: &Draft) -> u32 {
+    fn largest_chunk(&self, table: &Table, start: u32, most: u32, ceiling: Ceiling) -> u32 {
         let shape = self.shape(table);
-        let chunk = ceiling.chunk(&self.law, &shape, start, most, draft.swap());
+        let chunk = ceiling.chunk(&self.law, &shape, start, most);
         if shape.sequences == 0 { chunk.max(1) } else { chunk }
     }
 
@@ -355,10 +354,10 @@ impl NaiveReplica {
                 // One that another pool computed has a link of its own.
                 let moved = if table[id].left_at == NEVER { u64::from(context) } else { 0 };
                 let shape = self.shape(table);
-                let swap = draft.rules.limit.swap(draft.swapped + moved);
                 let with = shape.with_decodes(1, u64::from(context));
-                let short = shape.sequences == 0 || ceiling.allows(&self.law, &with, swap);
-                if left == 0 || draft.paused || !short || !self.has_room_for_carried(table, id, reserve) {
+                // A step beyond the token budget is none that the law knows.
+                let short = || shape.sequences == 0 || ceiling.allows(&self.law, &with);
+                if left == 0 || draft.paused || !short() || !self.has_room_for_carried(table, id, reserve) {
                     break;
                 }
                 self.lower_waiting.pop_front();
@@ -374,7 +373,7 @@ impl NaiveReplica {
             if most == 0 || !self.has_room_for(table, id, &cached, reserve) {
                 break;
             }
-            let chunk = self.largest_chunk(table, start, most, ceiling, draft);
+            let chunk = self.largest_chunk(table, start, most, ceiling);
             if chunk == 0 {
                 break;
             }

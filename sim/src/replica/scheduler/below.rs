@@ -223,7 +223,7 @@ impl Replica {
         if let Some(id) = lower.partial {
             let start = table[id].computed;
             let todo = table[id].target - start;
-            let chunk = self.largest_chunk(lower, &ceiling, draft, start, todo.min(chunks));
+            let chunk = self.largest_chunk(&ceiling, draft, start, todo.min(chunks));
             if chunk > 0 {
                 self.add_lower_chunk(id, start, chunk, draft);
                 chunks -= chunk;
@@ -249,12 +249,7 @@ impl Replica {
     fn fits(&self, lower: &Lower, ceiling: &Ceiling, draft: &Draft, more: u32, context: u32) -> bool {
         let (count, context) = (lower.decoding.count + more, lower.decoding.context + u64::from(context));
         count <= draft.left
-            && (count == 0
-                || ceiling.allows(
-                    &self.law,
-                    &draft.shape.with_decodes(count, context),
-                    lower.limit.swap(draft.swapped),
-                ))
+            && (count == 0 || ceiling.allows(&self.law, &draft.shape.with_decodes(count, context)))
     }
 
     /// Rule 3a without real-time prompts.
@@ -267,7 +262,11 @@ impl Replica {
     ) {
         let alone = draft.shape.sequences == 0;
         let mut parked = false;
-        while !self.fits(lower, ceiling, draft, 0, 0) && !(alone && lower.decoding.count == 1) {
+        loop {
+            let must_go_on = alone && lower.decoding.count == 1;
+            if must_go_on || self.fits(lower, ceiling, draft, 0, 0) {
+                break;
+            }
             lower.park_last(table, &self.site);
             parked = true;
         }
@@ -310,9 +309,8 @@ impl Replica {
     }
 
     /// The largest chunk that a batch prompt may have in this step; one token at least when nothing else is in it.
-    fn largest_chunk(&self, lower: &Lower, ceiling: &Ceiling, draft: &Draft, start: u32, most: u32) -> u32 {
-        let swap = lower.limit.swap(draft.swapped);
-        let chunk = ceiling.chunk(&self.law, &draft.shape, start, most, swap);
+    fn largest_chunk(&self, ceiling: &Ceiling, draft: &Draft, start: u32, most: u32) -> u32 {
+        let chunk = ceiling.chunk(&self.law, &draft.shape, start, most);
         if draft.shape.sequences == 0 { chunk.max(1) } else { chunk }
     }
 
@@ -350,7 +348,7 @@ impl Replica {
             if most == 0 || !self.kv.admits(need, hit, idle, reserve) {
                 break;
             }
-            let chunk = self.largest_chunk(lower, ceiling, draft, start, most);
+            let chunk = self.largest_chunk(ceiling, draft, start, most);
             if chunk == 0 {
                 break;
             }
@@ -381,8 +379,7 @@ impl Replica {
         // One that another pool computed has a link of its own.
         let moved = if table[id].left_at == NEVER { u64::from(context) } else { 0 };
         let with = draft.shape.with_decodes(1, u64::from(context));
-        let swap = lower.limit.swap(draft.swapped + moved);
-        let is_short = draft.shape.sequences == 0 || ceiling.allows(&self.law, &with, swap);
+        let is_short = draft.shape.sequences == 0 || ceiling.allows(&self.law, &with);
         if !is_short || !self.kv.admits(need, Hit::default(), idle, lower.rules.reserve) {
             return false;
         }

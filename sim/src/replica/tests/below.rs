@@ -379,6 +379,18 @@ fn sequences_beyond_the_slowdown_are_parked_and_run_again_when_real_time_is_gone
 }
 
 #[test]
+fn a_sequence_that_is_parked_leaves_its_place_to_real_time_in_the_next_step() {
+    let mut engine = small_engine(Below { preempt: Preempt::Never, slowdown: Some(1_100), ..FREE });
+    engine.batching.sequences = 2;
+    let (done, _) = on_both(engine, &[(0, batch(4, 6)), (100, ask(4, 9)), (0, ask(4, 1))]);
+    // Both places are taken until the second prompt of real-time is over and batch is parked, at 2.8 us; the step that
+    // begins then is formed without the third request.
+    let third = 2_800 + 1_200 + 1_600;
+    let second = third + 6 * 1_200;
+    assert_eq!(ends(&done), [second + 5 * 1_200, second, third]);
+}
+
+#[test]
 fn a_swapped_sequence_makes_the_steps_that_move_it_longer_and_decodes_on() {
     let mut engine = small_engine(Below { preempt: Preempt::Swap(Span::from_nanos(10)), ..FREE });
     engine.batching.sequences = 1;

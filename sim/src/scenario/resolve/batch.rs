@@ -297,7 +297,8 @@ impl Reader<'_> {
                 name: self.name.to_owned(),
                 tier: 0,
                 pool: 0,
-                tenants: 1,
+                // Its accounts: requests say which of them they are of.
+                tenants: batch.accounts.value.small(),
                 weight: 1_000,
                 arrivals: Arrivals::Jobs,
                 lengths: lengths?,
@@ -391,7 +392,7 @@ fn as_workload(batch: &BatchFile) -> WorkloadFile {
         token: None,
         user: None,
         request: At { value: nothing, place: at(place) },
-        tenants: At { value: Count(1), place: at(place) },
+        tenants: At { value: Count(batch.accounts.value.0), place: at(place) },
         weight: At { value: Number(1.0), place: at(place) },
         arrivals: At { value: arrivals, place: at(place) },
         prompt: batch.prompt.clone(),

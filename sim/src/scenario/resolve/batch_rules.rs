@@ -92,6 +92,10 @@ fn one(at: &At<BatchRulesFile>, pool: &Pool, errors: &mut Errors) -> Option<Reso
     let gate = file.gate.as_ref().map(|at| gate(at, pool, errors));
     let controller = file.controller.as_ref().map(|at| controller(at, file, pool, errors));
     let lend = file.lend.as_ref().map(|at| lend(at, pool, errors));
+    alone_on_lent(file, errors);
+    if let Some(headroom) = headroom {
+        some_is_left(file, headroom, pool, errors);
+    }
     (errors.count() == before).then_some(())?;
     let rules = BatchRules {
         priority,
@@ -318,6 +322,43 @@ fn lend(at: &At<LendFile>, pool: &Pool, errors: &mut Errors) -> Option<Lend> {
         },
         reload: file.reload.value.0,
     })
+}
+
+/// On lent replicas batch is alone: what spares real-time there would do nothing.
+fn alone_on_lent(file: &BatchRulesFile, errors: &mut Errors) {
+    let Some(lend) = &file.lend else { return };
+    if file.priority.value != BatchPriorityWord::Engine {
+        let hint = "write `priority = \"engine\"`, or leave `lend` out";
+        errors.refuse_with(&lend.place, "replicas are lent only where they tell batch apart", hint);
+    }
+    let headroom = (file.headroom.value.0 > 0.0).then_some(&file.headroom.place);
+    for (key, place) in [
+        ("headroom", headroom),
+        ("gate", file.gate.as_ref().map(|at| &at.place)),
+        ("controller", file.controller.as_ref().map(|at| &at.place)),
+        ("urgent", file.urgent.as_ref().map(|at| &at.place)),
+    ] {
+        if let Some(place) = place {
+            let reason =
+                format!("`{key}` would never act: with `lend`, batch is alone on the replicas it has");
+            errors.refuse_with(place, reason, format!("leave `{key}` out, or `lend`"));
+        }
+    }
+}
+
+/// A headroom that leaves no place would keep all batch back for ever.
+fn some_is_left(file: &BatchRulesFile, headroom: u32, pool: &Pool, errors: &mut Errors) {
+    let all = match &pool.engine {
+        Engine::Llm(engine) => engine.batching.sequences,
+        Engine::Slots(engine) => engine.servers,
+    };
+    if headroom < 1_000 && u64::from(all) * u64::from(1_000 - headroom) < 1_000 && file.urgent.is_none() {
+        errors.refuse_with(
+            &file.headroom.place,
+            format!("of `{all}` places on a replica less than one is left: batch would never be sent"),
+            "lower it; `100%` keeps batch back on purpose",
+        );
+    }
 }
 
 /// The shortest step that a replica can make: one sequence that decodes.

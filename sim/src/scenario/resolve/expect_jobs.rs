@@ -13,13 +13,25 @@ use crate::time::Time;
 /// The batch of a name; its index among those that are enabled.
 pub(super) fn stream(name: &At<Name>, site: &Site<'_>, errors: &mut Errors) -> Option<Stream> {
     let batches = &site.file.batch;
-    let index = batches.find(name, "batch", errors)?;
+    let wanted = name.value.as_str();
+    let Some(index) = batches.names().position(|known| known == wanted) else {
+        let hint = if site.workloads.iter().any(|entry| entry.name == wanted) {
+            format!("`{wanted}` is a workload: write `of` instead")
+        } else {
+            did_you_mean(wanted, batches.names()).unwrap_or_else(|| match batches.entries.len() {
+                0 => format!("declare it with `[batch.{wanted}]`"),
+                _ => format!("declare it with `[batch.{wanted}]`; declared: {}", listed(batches.names())),
+            })
+        };
+        errors.refuse_with(&name.place, format!("no batch is named `{wanted}`"), hint);
+        return None;
+    };
     let enabled = |index: usize| {
         // One that could not be read was reported.
         batches.entries[index].2.as_ref().is_none_or(|batch| batch.enabled.value)
     };
     if !enabled(index) {
-        let message = format!("the batch `{}` is switched off", name.value.as_str());
+        let message = format!("the batch `{wanted}` is switched off");
         let hint = "set `enabled = false` here, too (in a variant: `\"expect.0.enabled\" = false`)";
         errors.refuse_with(&name.place, message, hint);
         return None;

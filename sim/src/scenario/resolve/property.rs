@@ -7,8 +7,9 @@ use crate::scenario::batch::{JobRules, Jobs};
 use crate::scenario::decode::{At, Decode, did_you_mean};
 use crate::scenario::diagnostic::Errors;
 use crate::scenario::document::Value;
-use crate::scenario::file::{MetricWord, PropertyFile, ScenarioFile};
+use crate::scenario::file::ScenarioFile;
 use crate::scenario::leaf::{Lasting, Number, Rate, Raw, Share};
+use crate::scenario::property_file::{MetricWord, PropertyFile};
 use crate::scenario::{
     Arrivals, Batch, Bound, End, Engine, JobShare, Measure, Metric, Pool, Property, Scenario, Workload,
 };

@@ -6,9 +6,9 @@ use crate::scenario::decode::Decode as _;
 use crate::scenario::decode::{At, did_you_mean};
 use crate::scenario::diagnostic::Errors;
 use crate::scenario::document::Value;
-use crate::scenario::file::{MetricWord, PropertyFile};
 use crate::scenario::leaf::{Number, Raw};
 use crate::scenario::overrides::listed;
+use crate::scenario::property_file::{MetricWord, PropertyFile};
 use crate::scenario::units;
 use crate::scenario::{Measure, Ratio};
 

@@ -221,6 +221,10 @@ fn accounts_have_one_number_over_the_whole_scenario() {
     let scenario = loaded(&[]);
     let owners: Vec<(u32, u32)> = scenario.batches.iter().map(|batch| (batch.owner, batch.owners)).collect();
     assert_eq!(owners, [(1, 1), (2, 3), (0, 1)]);
+    // Which of them a request is of is its tenant.
+    for batch in &scenario.batches {
+        assert_eq!(scenario.workloads[usize::from(batch.workload)].tenants, batch.owners, "{}", batch.name);
+    }
     let names: Vec<&str> = scenario.policy.accounts.iter().map(|account| account.name.as_str()).collect();
     assert_eq!(names, ["first", "second", "many/0", "many/1", "many/2"]);
 }

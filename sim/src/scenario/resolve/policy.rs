@@ -166,7 +166,7 @@ fn renumber(
     }
     for claim in expectations.iter_mut().flat_map(|expectation| &mut expectation.claims) {
         match claim {
-            Claim::For(reason, _) => {
+            Claim::For(reason, _) | Claim::JobsFor(reason, _) => {
                 if let Some(index) = usize::from(*reason).checked_sub(crate::request::BUILT_IN.len()) {
                     *reason = reason_of(now(index));
                 }

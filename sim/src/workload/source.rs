@@ -170,10 +170,7 @@ impl Source {
         if from_trace && spec.sessions.is_some() {
             return Err(SourceError::TraceSessions);
         }
-<<<<<<< HEAD
         // Requests of jobs have theirs in the files of the jobs.
-=======
->>>>>>> main
         if from_trace && !matches!(spec.arrivals, Arrivals::Trace(_) | Arrivals::Jobs) {
             return Err(SourceError::NoTrace);
         }

@@ -397,7 +397,7 @@ fn the_random_cases_reach_every_end_of_a_job_preemption_lending_and_crashes() {
     assert!(completed > 1_000, "{completed} requests were completed");
     assert!(twice > 50, "{twice} were sent again");
     assert!(preempted > 50, "{preempted} were preempted");
-    assert!(beside > 200, "{beside} real-time requests had batch beside them");
+    assert!(beside > 50, "{beside} real-time requests had batch beside them");
     assert!(lent > 10, "{lent} runs lent replicas that were used");
 }
 

@@ -8,8 +8,9 @@ use super::lending::Loan;
 use super::simulation::Simulation;
 use crate::batch::{Board, Controller, Entry, Fate, Job, JobId, Quota, next_edge};
 use crate::observe::{JobCounts, JobState, Observer};
+use crate::profile::Caller;
 use crate::replica::Stepper;
-use crate::request::{Outcome, Refusal};
+use crate::request::{BUILT_IN, Outcome, Refusal};
 use crate::scenario::batch::{Backend, Excess, JobFault, Release};
 use crate::scenario::{Arrivals, BatchRules, Scenario};
 use crate::table::{List, Place, SlotId};
@@ -327,7 +328,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             }
             Excess::Hold => {
                 let (tokens, model, owner) = (job.tokens, self.model_of_job(id), job.owner);
-                if let Some((limit, reason)) = rules.tokens.filter(|(most, _)| tokens > *most) {
+                if let Some((limit, reason)) = self.token_limit(id).filter(|(most, _)| tokens > *most) {
                     // It would wait for ever.
                     let refusal = Refusal { limit, current: tokens, ..Refusal::plain(reason) };
                     return self.end_job(id, JobState::Failed, Some(refusal), 0, observer);
@@ -357,6 +358,27 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         matches!(batch.backend, Backend::Pool).then_some(usize::from(pool))
     }
 
+    /// Tokens that the account of a job may have enqueued now, and the reason of a job that would exceed it: operations
+    /// may have moved the quota.
+    fn token_limit(&self, id: JobId) -> Option<(u64, u16)> {
+        let batch = &self.scenario.batches[usize::from(self.batches.job(id).batch)];
+        let (most, reason) = batch.rules.tokens?;
+        let number = usize::from(reason).checked_sub(BUILT_IN.len());
+        let limit = number.and_then(|number| self.scenario.policy.limits.get(number));
+        let moved = limit.and_then(|limit| {
+            let sender = &self.scenario.workloads[usize::from(batch.workload)].sender;
+            let caller = Caller {
+                account: sender.account,
+                endpoint: 0,
+                model: u32::from(self.model_of_job(id)),
+                token: sender.first_token,
+                user: sender.first_user,
+            };
+            self.meters.limit_of(limit.meter?, limit.key(&caller))
+        });
+        Some((moved.unwrap_or(most), reason))
+    }
+
     /// Whether a job of this account and model waits for room in the quota.
     fn waits_behind(&self, owner: u32, model: u16) -> bool {
         let is_it = |&held: &JobId| self.batches.job(held).owner == owner && self.model_of_job(held) == model;
@@ -366,8 +388,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     /// What a job that finds no room in the quota is told.
     fn quota_is_full(&self, id: JobId) -> Refusal {
         let (job, model) = (self.batches.job(id), self.model_of_job(id));
-        let (limit, reason) =
-            self.scenario.batches[usize::from(job.batch)].rules.tokens.expect("a quota that is full");
+        let (limit, reason) = self.token_limit(id).expect("a quota that is full");
         let current = self.batches.quota.used(job.owner, model).saturating_add(job.tokens);
         Refusal { limit, current, ..Refusal::plain(reason) }
     }
@@ -375,8 +396,8 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     /// Takes the tokens of a job from the quota of its account.
     fn enqueue_tokens(&mut self, id: JobId) -> Result<(), Refusal> {
         let model = self.model_of_job(id);
+        let most = self.token_limit(id);
         let job = self.batches.jobs[id as usize].as_mut().expect("a job that is not over");
-        let most = self.scenario.batches[usize::from(job.batch)].rules.tokens;
         let taken = self.batches.quota.take(job.owner, model, job.tokens, most.map(|(most, _)| most));
         match (taken, most) {
             (Err(used), Some((limit, reason))) => {
@@ -401,6 +422,11 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         job.held -= tokens;
         let owner = job.owner;
         self.batches.quota.give_back(owner, model, tokens);
+        self.begin_held_jobs(observer);
+    }
+
+    /// Jobs that waited for room in the quota begin, as far as there is some now.
+    pub(super) fn begin_held_jobs(&mut self, observer: &mut impl Observer) {
         if self.batches.held.is_empty() {
             return;
         }

@@ -95,11 +95,13 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let verdict = self.control.perform(self.now, index, number, &mut self.meters);
         observer.operated(self.now, index, number, verdict.as_ref().map(|_| ()).map_err(|refusal| *refusal));
         self.apply(verdict.unwrap_or_default());
+        self.begin_held_jobs(observer);
     }
 
-    pub(super) fn become_ready(&mut self, event: &Event) {
+    pub(super) fn become_ready(&mut self, event: &Event, observer: &mut impl Observer) {
         let effects = self.control.ready(self.now, event.entity() as usize, event.epoch, &mut self.meters);
         self.apply(effects);
+        self.begin_held_jobs(observer);
     }
 
     fn apply(&mut self, effects: Vec<Effect>) {

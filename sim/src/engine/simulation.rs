@@ -209,7 +209,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             Class::Expiry => self.expire(&event, observer),
             Class::Job => self.job_event(&event, observer),
             Class::Fleet => self.fleet_event(&event, observer),
-            Class::Readiness => self.become_ready(&event),
+            Class::Readiness => self.become_ready(&event, observer),
             Class::Operation => self.operate(&event, observer),
             Class::Look => self.look(&event, observer),
             Class::Ready => self.overhead_is_over(&event, observer),

@@ -75,7 +75,7 @@ impl Before {
         let Some(below) = pool.engine.below else { return };
         let Pool { table, watch, engine, .. } = pool;
         let mut seen = Watch::default();
-        let (mut lost, mut moved, mut admitted, mut upper_admitted) = (0, 0u64, 0, 0);
+        let (mut lost, mut admitted, mut upper_admitted) = (0, 0, 0);
         for (id, old) in self.slots.iter().map(|&(id, old)| (id, old)) {
             let slot = &table[id];
             assert_eq!(slot.lower, old.lower);
@@ -91,14 +91,12 @@ impl Before {
             seen.swapped_in += u32::from(came_back);
             if came_back {
                 assert!(matches!(below.preempt, Preempt::Swap(_)));
-                moved += u64::from(slot.target);
             }
             if slot.preemptions > old.preemptions {
                 lost += 1;
                 let since = if old.preempted_at == NEVER { now } else { old.preempted_at };
                 assert_eq!(slot.preempted_at, since);
                 if slot.carried {
-                    moved += u64::from(slot.target);
                     seen.swapped_out += 1;
                 } else {
                     assert_eq!(slot.target, slot.prompt + slot.generated);
@@ -131,9 +129,8 @@ impl Before {
             }
             if has_lower && lost == 0 {
                 let law = &engine.law;
-                let swap = if let Preempt::Swap(per_token) = below.preempt { per_token } else { Span::ZERO };
-                let with = u128::from(law.femtos(&all))
-                    + u128::from(swap.as_nanos()) * u128::from(moved) * 1_000_000;
+                // What is swapped comes on top.
+                let with = u128::from(law.femtos(&all));
                 if let Some(step) = below.step.filter(|_| upper.sequences > 0 || all.sequences > 1) {
                     assert!(with <= u128::from(step.as_nanos()) * 1_000_000, "{with} fs, {below:?}");
                 }

@@ -40,6 +40,26 @@ fn below(scenario: &Scenario, pool: usize) -> Option<Below> {
 }
 
 #[test]
+fn lent_replicas_are_read_and_go_with_nothing_that_would_not_act_there() {
+    let lend =
+        "pools.chat.batch={ lend = { most = 2, below = 1, above = 3, reclaim = 'preempt', reload = '5s' } }";
+    let expected = Some(Lend {
+        most: 2,
+        below: 1,
+        above: 3,
+        every: Span::from_secs(30),
+        reclaim: Reclaim::Preempt,
+        reload: Span::from_secs(5),
+    });
+    assert_eq!(loaded(&[lend]).pools[0].batch.as_ref().unwrap().lend, expected);
+    let both = "pools.chat.batch.lend={ most = 2, below = 1, above = 3 }";
+    let found = refused(&[both]);
+    for key in ["headroom", "gate", "controller", "urgent"] {
+        assert!(found.contains(&format!("`{key}` would never act: with `lend`")), "{key}: {found}");
+    }
+}
+
+#[test]
 fn every_rule_of_a_pool_is_read() {
     let scenario = loaded(&[]);
     let rules = BatchRules {
@@ -61,14 +81,7 @@ fn every_rule_of_a_pool_is_read() {
             most: 32,
         }),
         urgency: Some(hours(2)),
-        lend: Some(Lend {
-            most: 2,
-            below: 1,
-            above: 3,
-            every: Span::from_secs(30),
-            reclaim: Reclaim::Preempt,
-            reload: Span::from_secs(5),
-        }),
+        lend: None,
         quantum: None,
     };
     assert_eq!(scenario.pools[0].batch, Some(rules));

@@ -36,6 +36,7 @@ fn scenario(arrivals: Arrivals, sessions: Option<Sessions>) -> Scenario {
         objectives: Objectives::default(),
         sender: Default::default(),
         client: Default::default(),
+        wire: Default::default(),
     };
     Scenario {
         name: "bench".to_owned(),
@@ -68,6 +69,7 @@ fn scenario(arrivals: Arrivals, sessions: Option<Sessions>) -> Scenario {
         policy: Default::default(),
         fleet: Default::default(),
         batches: Vec::new(),
+        live: Default::default(),
         searches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),

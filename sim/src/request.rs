@@ -108,7 +108,7 @@ pub enum Outcome {
     Failed = 6,
     /// Was on a replica that failed, and nothing took its place.
     Lost = 7,
-    /// Another attempt of the same request was faster, or the job it belonged to was cancelled.
+    /// Another attempt of the same request was faster, the job it belonged to was cancelled, or a client from outside hung up.
     Cancelled = 8,
     /// Its KV cache was on the way from one pool to another when the run was cut.
     InTransfer = 9,
@@ -152,8 +152,15 @@ impl Outcome {
 }
 
 /// Names of the reasons for a refusal that do not come from a limit of the scenario, by their number.
-pub const BUILT_IN: [&str; 6] =
-    ["queue-full", "context-length", "no-endpoint", "conflict", "no-replica", "invalid-input-file"];
+pub const BUILT_IN: [&str; 7] = [
+    "queue-full",
+    "context-length",
+    "no-endpoint",
+    "conflict",
+    "no-replica",
+    "invalid-input-file",
+    "unattributed",
+];
 /// The gateway's queue was full.
 pub const QUEUE_FULL: u16 = 0;
 /// Prompt (plus `max_tokens`, when declared) does not fit the model's context.
@@ -167,6 +174,8 @@ pub const CONFLICT: u16 = 3;
 pub const NO_REPLICA: u16 = 4;
 /// The file of a batch job is not of the form that it must have, whatever the limits.
 pub const INVALID_INPUT_FILE: u16 = 5;
+/// A gateway that is no simulation said no, and not which of the limits it was.
+pub const UNATTRIBUTED: u16 = 6;
 
 /// Why a request or an operation was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

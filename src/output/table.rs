@@ -253,6 +253,7 @@ pub(crate) mod tests {
                 row("refused", "12", Verdict::Violated, Some(3)),
             ],
             comparisons: Vec::new(),
+            live: None,
             profile: Some(ProfileRow {
                 id: "acme".to_owned(),
                 title: "Acme limits".to_owned(),

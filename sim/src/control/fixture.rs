@@ -149,6 +149,7 @@ pub(super) fn scenario(
         },
         fleet: Default::default(),
         batches: Vec::new(),
+        live: Default::default(),
         searches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),
@@ -173,6 +174,7 @@ pub(super) fn workload() -> Workload {
         objectives: Objectives::default(),
         sender: Sender::default(),
         client: Default::default(),
+        wire: Default::default(),
     }
 }
 

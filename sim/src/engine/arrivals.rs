@@ -75,6 +75,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.totals.offered += 1;
         let first = self.admission.class(self.admission.current(head.workload, 0)).pool;
         let id = self.table.insert(&head, chain, self.now, first);
+        self.note_live(id, &head);
         let slot = &mut self.table[id];
         slot.drawn = draw.output_tokens.max(1);
         slot.whole = slot.drawn;

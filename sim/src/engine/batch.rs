@@ -30,6 +30,8 @@ const WINDOW: u32 = 7;
 const CONTROL: u32 = 8;
 const LEND: u32 = 9;
 const RELOADED: u32 = 10;
+const FROM_OUTSIDE: u32 = 11;
+const CANCELLED_FROM_OUTSIDE: u32 = 12;
 
 /// Jobs that are not over, and what pools do with their requests.
 #[derive(Debug)]
@@ -196,7 +198,19 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let target = event.target;
         match event.entity() {
             SUBMITTED => return self.submit(target as usize, observer),
-            IS_CANCELLED => return self.cancel_job(target as usize, event.epoch as usize, observer),
+            FROM_OUTSIDE => {
+                let live = self.live.as_mut().expect("only a live simulation takes inputs");
+                let job = live.jobs[target as usize].take().expect("a submission event has its job");
+                let batch = event.epoch as usize;
+                let submitted = self.batches.sources[batch].accept(job);
+                return self.submit_job(batch, &submitted, observer);
+            }
+            CANCELLED_FROM_OUTSIDE => return self.cancel_job(event.epoch as usize, target, observer),
+            IS_CANCELLED => {
+                let (batch, cancel) = (target as usize, event.epoch as usize);
+                let number = self.scenario.batches[batch].cancels[cancel].job;
+                return self.cancel_job(batch, number, observer);
+            }
             WINDOW => {
                 let rules = self.batches.pools[target as usize].as_ref().expect("its window").rules;
                 if let Some(at) = next_edge(rules, self.now) {
@@ -252,9 +266,23 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
     fn submit(&mut self, batch: usize, observer: &mut impl Observer) {
         let submitted = self.batches.coming[batch].take().expect("a submission event has its job");
         self.expect_job(batch);
+        self.submit_job(batch, &submitted, observer);
+    }
+
+    /// A job will be submitted from outside.
+    pub(super) fn expect_job_from_outside(&mut self, at: Time, batch: u16, place: u32) {
+        self.push_job_event(at, FROM_OUTSIDE, place, batch.into());
+    }
+
+    /// A job will be cancelled from outside.
+    pub(super) fn cancel_job_from_outside(&mut self, at: Time, batch: u16, job: u32) {
+        self.push_job_event(at, CANCELLED_FROM_OUTSIDE, job, batch.into());
+    }
+
+    fn submit_job(&mut self, batch: usize, submitted: &Submitted, observer: &mut impl Observer) {
         let rule = &self.scenario.batches[batch];
         let source = &self.batches.sources[batch];
-        let draws = source.open(&submitted);
+        let draws = source.open(submitted);
         let tokens = match rule.rules.tokens {
             // What is wrong enqueues nothing.
             Some(_) if submitted.job.fault.is_none() => source.tokens(&draws, submitted.job.requests),
@@ -525,8 +553,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.end_job(id, JobState::Expired, None, 0, observer);
     }
 
-    fn cancel_job(&mut self, batch: usize, cancel: usize, observer: &mut impl Observer) {
-        let number = self.scenario.batches[batch].cancels[cancel].job;
+    fn cancel_job(&mut self, batch: usize, number: u32, observer: &mut impl Observer) {
         let is_it = |job: &&Job| usize::from(job.batch) == batch && job.number == number;
         let found = self.batches.jobs.iter().position(|job| job.as_ref().is_some_and(|job| is_it(&job)));
         let Some(id) = found.map(|id| id as JobId) else {

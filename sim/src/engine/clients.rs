@@ -286,8 +286,11 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         self.settle_if_over(request, observer);
     }
 
-    /// Another attempt was faster.
+    /// Another attempt was faster, or a client from outside hangs up.
     pub(super) fn cancel_loser(&mut self, event: &Event, observer: &mut impl Observer) {
+        if event.target == NONE {
+            return self.hang_up(event, observer);
+        }
         if self.table[event.target].generation == event.epoch {
             self.withdraw(event.target, Outcome::Cancelled, None, observer);
         }

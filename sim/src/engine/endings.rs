@@ -161,6 +161,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let outcome = if self.table[id].orphan { Outcome::TimedOut } else { outcome };
         let done = self.record(id, outcome, refusal);
         observer.finished(&done);
+        self.forget_live(done.head.workload, done.head.index);
         self.leave_pool(id, true);
         let slot = &self.table[id];
         if slot.job != NONE {

@@ -16,6 +16,7 @@ pub mod event;
 mod failures;
 mod fleet;
 mod lending;
+pub mod live;
 mod lockstep;
 mod operations;
 pub mod queue;

@@ -161,6 +161,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         let job = self.batches.jobs[job_id as usize].as_mut().expect("a job on a board is not over");
         let batch = usize::from(job.batch);
         let tenant = job.owner - self.scenario.batches[batch].owner;
+        let (job_number, line) = (job.number, job.draws.drawn());
         let arrival = self.batches.sources[batch].request(&mut job.draws, tenant, self.now);
         job.in_flight += 1;
         let is_last = job.undrawn() == 0;
@@ -171,6 +172,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         }
         let lower = state.rules.priority == BatchPriority::Engine;
         let Arrival { head, draw, chain, .. } = arrival;
+        observer.job_request(batch as u16, job_number, line, &head);
         observer.offered(self.now, &head);
         self.totals.offered += 1;
         let id = self.table.insert(&head, chain, self.now, pool as u16);

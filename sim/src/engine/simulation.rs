@@ -7,6 +7,7 @@ use super::clients::Clients;
 use super::ends::StepEnds;
 use super::event::{Class, Event};
 use super::fleet::Elastic;
+use super::live::Live;
 use super::queue::EventQueue;
 use super::signals::Signals;
 use super::station::{PoolState, Station, Worker, build};
@@ -72,6 +73,8 @@ pub struct Simulation<'s, F, S> {
     /// Replicas that came back from batch so far.
     pub(super) loans_made: u32,
     pub(super) totals: Totals,
+    /// What comes from outside; `None` where nothing does.
+    pub(super) live: Option<Live>,
     /// Since when nothing can happen any more to the requests in flight.
     stuck_since: Option<Time>,
     pub(super) cut: bool,
@@ -126,6 +129,7 @@ impl<'s, F: Feed, S: Stepper> Simulation<'s, F, S> {
             batches: Batches::new(scenario, seed),
             loans_made: 0,
             totals: Totals::default(),
+            live: None,
             stuck_since: None,
             cut: false,
             feeds,

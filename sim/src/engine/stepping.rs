@@ -88,6 +88,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         }
         observer.dispatched(self.now, self.table.head(id), pool as u16, replica);
         let station = self.pools[pool].first + usize::from(replica);
+        self.watch_tokens(id, station);
         match &mut self.stations[station].worker {
             Worker::Llm(worker) => {
                 let joins = worker.enqueue(&mut self.table, id);
@@ -240,6 +241,7 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
         }
         self.departures.ghosts.clear();
         self.departures.finished.clear();
+        self.tell_tokens(station, observer);
         self.begin_later(station);
         // The step that begins tells the router what the replica holds; until then only these look.
         if !self.pools[pool].queue.is_empty() || self.next_instant() == self.now {

@@ -48,6 +48,12 @@ impl<F: Feed, S: Stepper> Simulation<'_, F, S> {
             self.conclude(id, Outcome::Completed, None, observer);
             return self.table.release(id);
         }
+        if self.live.is_some() {
+            // On the next replica it is heard of only with another token.
+            let tokens = self.table[id].generated;
+            observer.token(self.now, self.table.head(id), tokens);
+        }
+        let slot = &mut self.table[id];
         slot.place = Place::Transfer;
         slot.carried = true;
         slot.left_at = self.now;

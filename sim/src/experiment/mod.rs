@@ -9,6 +9,7 @@
 //! should be judged by their verdicts.
 
 mod expect;
+pub mod measured;
 mod paired;
 pub mod ratio;
 pub mod replicate;

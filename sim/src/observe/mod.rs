@@ -253,6 +253,11 @@ pub trait Observer {
     /// A batch job was submitted, or is in another state. At the end of a run jobs that are not over are told once more,
     /// with the state they are in.
     fn job(&mut self, now: Time, job: &JobFact) {}
+    /// The request of line `line` (from 0) of a job is about to be sent for the first time.
+    fn job_request(&mut self, batch: u16, job: u32, line: u32, head: &RequestHead) {}
+    /// A request has received `tokens` tokens so far. Only of requests that came from outside (see
+    /// [`crate::engine::live`]), and not of the last token, which comes with the end.
+    fn token(&mut self, now: Time, head: &RequestHead, tokens: u32) {}
     /// The state of `pool` at the end of a timeline bin (or at the end of the run).
     fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {}
 }
@@ -320,6 +325,14 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.0.job(now, job);
         self.1.job(now, job);
     }
+    fn job_request(&mut self, batch: u16, job: u32, line: u32, head: &RequestHead) {
+        self.0.job_request(batch, job, line, head);
+        self.1.job_request(batch, job, line, head);
+    }
+    fn token(&mut self, now: Time, head: &RequestHead, tokens: u32) {
+        self.0.token(now, head, tokens);
+        self.1.token(now, head, tokens);
+    }
     fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {
         self.0.sampled(now, pool, sample);
         self.1.sampled(now, pool, sample);
@@ -368,6 +381,12 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     }
     fn job(&mut self, now: Time, job: &JobFact) {
         (**self).job(now, job);
+    }
+    fn job_request(&mut self, batch: u16, job: u32, line: u32, head: &RequestHead) {
+        (**self).job_request(batch, job, line, head);
+    }
+    fn token(&mut self, now: Time, head: &RequestHead, tokens: u32) {
+        (**self).token(now, head, tokens);
     }
     fn sampled(&mut self, now: Time, pool: PoolId, sample: &PoolSample) {
         (**self).sampled(now, pool, sample);

@@ -93,6 +93,7 @@ pub(crate) fn scenario() -> Scenario {
         },
         sender: Default::default(),
         client: Default::default(),
+        wire: Default::default(),
     };
     Scenario {
         name: "synthetic".to_owned(),
@@ -124,6 +125,7 @@ pub(crate) fn scenario() -> Scenario {
         policy: Default::default(),
         fleet: Default::default(),
         batches: Vec::new(),
+        live: Default::default(),
         searches: Vec::new(),
         caveats: vec!["pool `h100` uses an uncalibrated roofline".to_owned()],
         hash: "5d41402abc4b2a76b9719d911017c592".to_owned(),

@@ -14,6 +14,7 @@ mod fleet_table;
 pub mod frontier;
 pub mod hlog;
 mod layout;
+pub mod live;
 mod policy;
 mod policy_table;
 mod requests;

@@ -4,6 +4,7 @@ use super::batch::BatchSummary;
 use super::comparison::Comparison;
 use super::figure::{Estimate, Figure, Unit, measure_name, measure_unit, pool_unit};
 use super::fleet::{AttemptSummary, CostSummary, FleetSummary};
+use super::live::LiveSummary;
 use super::policy::{
     BindsFirst, ExpectationRow, LimitRow, OperationRow, ProfileRow, binds_first, by_reason, limit_rows,
     operation_rows, profile_row,
@@ -60,6 +61,9 @@ pub struct Summary {
     /// What was done on the control plane, in the scenario's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<OperationRow>,
+    /// How a run against a live gateway went; absent for simulations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveSummary>,
     /// By workload, in the scenario's order.
     pub workloads: Vec<WorkloadSummary>,
     /// Figures of all workloads together, when there are several.
@@ -328,6 +332,7 @@ impl Summary {
             properties,
             expectations: Vec::new(),
             comparisons: Vec::new(),
+            live: None,
             profile: policy.profile.as_ref().map(|profile| profile_row(profile, policy, recording)),
             binds_first: binds_first(&limits),
             limits,

@@ -52,7 +52,7 @@ pub enum Jobs {
 }
 
 /// A job that is written out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Submission {
     /// When it is submitted.
     pub at: Time,

@@ -18,6 +18,7 @@ use super::leaf::{
     ArchitectureName, Bytes, CalibrationName, Coefficient, Count, Cv, Delay, Duration, GpuName, Lasting,
     Name, Number, Rate, Share, TOKENS_MOST, Text, Tokens, YEAR,
 };
+use super::live_file::{LiveFile, WireFile};
 use super::plan_file::PlanFile;
 use super::policy_file::{AccountFile, EndpointFile, ExpectFile, LimitFile, OperationFile, RequestFile};
 use super::property_file::PropertyFile;
@@ -60,6 +61,8 @@ section! {
         expect: Entries<ExpectFile>,
         /// Claims about the results, decided with statistics.
         properties: Entries<PropertyFile>,
+        /// How it is played against a live gateway, and what an emulated one does wrong; simulations ignore it.
+        live: Option<At<LiveFile>>,
         /// Searches for the largest value of a key with which the ratio properties hold.
         plan: Entries<PlanFile>,
         /// Named sets of overrides: key paths, in quotes, and their values.
@@ -536,6 +539,8 @@ section! {
         network: At<Delay> = "0s",
         /// What a good answer is.
         objectives: Option<At<ObjectivesFile>>,
+        /// How its requests look on the wire, when they are played against a live gateway.
+        live: Option<At<WireFile>>,
         /// `false` leaves the workload out.
         enabled: At<bool> = true,
     }

@@ -19,6 +19,8 @@ mod fleet_file;
 mod fleet_leaf;
 pub mod input;
 mod leaf;
+pub mod live;
+mod live_file;
 mod load;
 mod overrides;
 mod per_window;
@@ -42,6 +44,7 @@ pub use batch::{Batch, BatchRules, Below};
 pub use client::Client;
 pub use diagnostic::{Diagnostic, Diagnostics, SourceText};
 pub use fleet::{Fleet, NodeGroup, PoolFleet};
+pub use live::{Live, Wire};
 pub use load::{Checked, Overrides, check, check_str, load, load_str, schema, variant_names};
 pub use policy::Policy;
 pub use route::Route;
@@ -91,6 +94,8 @@ pub struct Scenario {
     pub fleet: Fleet,
     /// Jobs of requests that must be over within a window, below everything else.
     pub batches: Vec<Batch>,
+    /// How it is played against a live gateway.
+    pub live: Live,
     /// Searches that `tidegate plan` makes.
     pub searches: Vec<plan::Search>,
     /// Notes that every report must carry ("pool `chat` uses an uncalibrated roofline").
@@ -422,6 +427,8 @@ pub struct Workload {
     pub sender: policy::Sender,
     /// What its clients do when an answer does not come.
     pub client: Client,
+    /// How its requests look on the wire, when they are played against a live gateway.
+    pub wire: Wire,
 }
 
 /// When requests (or sessions) start.

@@ -31,6 +31,7 @@ pub(super) fn workload() -> Workload {
         objectives: Objectives::default(),
         sender: Default::default(),
         client: Default::default(),
+        wire: Default::default(),
     }
 }
 
@@ -72,6 +73,7 @@ pub(super) fn scenario(mut workloads: Vec<Workload>) -> Scenario {
         policy: Default::default(),
         fleet: Default::default(),
         batches: Vec::new(),
+        live: Default::default(),
         searches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),

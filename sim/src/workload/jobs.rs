@@ -54,6 +54,13 @@ pub struct JobDraws {
     next: u32,
 }
 
+impl JobDraws {
+    /// Requests drawn so far: the line of the next, from 0.
+    pub fn drawn(&self) -> u32 {
+        self.next
+    }
+}
+
 impl<'s> JobSource<'s> {
     /// The jobs of batch `index` of a scenario.
     pub fn new(scenario: &'s Scenario, index: usize, seed: u64) -> Self {
@@ -102,6 +109,13 @@ impl<'s> JobSource<'s> {
         };
         self.submitted += 1;
         (job.at < self.horizon).then_some(Submitted { number, job })
+    }
+
+    /// The next job, when it comes from outside.
+    pub fn accept(&mut self, job: Submission) -> Submitted {
+        let number = self.submitted;
+        self.submitted += 1;
+        Submitted { number, job }
     }
 
     /// The requests of a job, none of them drawn yet.

@@ -85,6 +85,7 @@ pub fn queue(
         objectives: Objectives::default(),
         sender: Default::default(),
         client: Default::default(),
+        wire: Default::default(),
     };
     Scenario {
         name: name.into(),
@@ -105,6 +106,7 @@ pub fn queue(
         policy: Default::default(),
         fleet: Default::default(),
         batches: Vec::new(),
+        live: Default::default(),
         searches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),

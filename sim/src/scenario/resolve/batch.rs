@@ -17,7 +17,7 @@ use crate::scenario::policy::{Account, Sender};
 use crate::scenario::policy_file::RequestFile;
 use crate::scenario::{
     Arrivals, Client, Engine, Lengths, Model, Objectives, Pool, PoolFleet, Queue, QueueOrder, Route,
-    SlotsEngine, Tier, Workload,
+    SlotsEngine, Tier, Wire, Workload,
 };
 use crate::time::Span;
 use std::path::PathBuf;
@@ -310,6 +310,7 @@ impl Reader<'_> {
                 objectives: Objectives::default(),
                 sender,
                 client: Client::default(),
+                wire: Wire::default(),
             },
             model,
         ))
@@ -408,6 +409,7 @@ fn as_workload(batch: &BatchFile) -> WorkloadFile {
         hang_up: At { value: true, place: at(place) },
         network: batch.network.clone(),
         objectives: None,
+        live: None,
         enabled: batch.enabled.clone(),
     }
 }

@@ -21,6 +21,7 @@ mod known;
 mod kv;
 mod limits;
 mod listing;
+mod live;
 mod operation;
 mod placing;
 mod plan;
@@ -107,6 +108,7 @@ pub(super) fn resolve(
     let properties = property::all(file, &workloads, &pools, &others, cx.errors);
     let loaded = run_file.and_then(|at| at.value.profile.as_ref()).and_then(|name| cx.profile(name));
     let drafted = policy::draft(file, loaded.as_ref(), &vendor, &workloads, horizon, cx);
+    let live = file.live.as_ref().map(|at| live::resolve(&at.value, cx.errors)).unwrap_or_default();
     let searches = plan::all(file, &cx.variants, cx.errors);
     whole_file(file, cx.errors);
     names_in_broken_entries(file, cx.errors);
@@ -154,6 +156,7 @@ pub(super) fn resolve(
         policy,
         fleet,
         batches: drafts.into_iter().map(|draft| draft.batch).collect(),
+        live,
         searches,
         caveats: std::mem::take(&mut cx.caveats),
         hash: hash(file, loaded.as_ref(), cx.traces),

@@ -3,7 +3,7 @@
 use super::account::Accounts;
 use super::dist::{bounds, dist, weibull_cv};
 use super::endpoint::alike;
-use super::{Context, Entry, client, model_of, sender};
+use super::{Context, Entry, client, live, model_of, sender};
 use crate::dist::Dist;
 use crate::request::PoolId;
 use crate::scenario::decode::At;
@@ -330,6 +330,7 @@ pub(super) fn bought(
     });
     let objectives = workload.objectives.as_ref().map(|at| objectives(at, site, cx.errors));
     let client = client::resolve(workload, patience.as_ref().and_then(Option::as_ref), cx.errors);
+    let wire = live::wire(workload.live.as_ref(), cx.errors);
     agreement(workload, site, trace, cx.errors);
     (cx.errors.count() == before).then_some(())?;
     let (pool, _) = site.pool?;
@@ -349,6 +350,7 @@ pub(super) fn bought(
         objectives: objectives.unwrap_or_default(),
         sender: Default::default(),
         client: client?,
+        wire,
     })
 }
 

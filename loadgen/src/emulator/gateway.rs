@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::task::{Context, Poll};
 use tidegate_sim::observe::{JobFact, PoolSample};
 use tidegate_sim::request::{Finished, WorkloadId};
 use tidegate_sim::scenario::Scenario;
@@ -19,6 +20,9 @@ pub struct Ask {
     pub prompt_tokens: u32,
     /// The declared limit of the output.
     pub max_tokens: Option<u32>,
+    /// Tokens that its output must have, as far as `max_tokens` lets it (`min_tokens`; all of `max_tokens` with
+    /// `ignore_eos`); 0 for none. A request with a mark has the scenario's draw all the same.
+    pub least_output: u32,
     /// Bytes of the body.
     pub body_bytes: u32,
     /// Which request of the scenario it is, when it says so.
@@ -221,6 +225,13 @@ impl Pending {
     pub async fn next(&mut self) -> Option<Told> {
         let told = self.told.recv().await;
         self.over |= matches!(told, Some(Told::Done(_)) | None);
+        told
+    }
+
+    /// As [`Pending::next`], for bodies that are polled.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Told>> {
+        let told = self.told.poll_recv(cx);
+        self.over |= matches!(told, Poll::Ready(Some(Told::Done(_)) | None));
         told
     }
 

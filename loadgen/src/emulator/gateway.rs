@@ -20,12 +20,10 @@ pub struct Ask {
     pub prompt_tokens: u32,
     /// The declared limit of the output.
     pub max_tokens: Option<u32>,
-    /// Tokens that its output must have, as far as `max_tokens` lets it (`min_tokens`; all of `max_tokens` with
-    /// `ignore_eos`); 0 for none. A request with a mark has the scenario's draw all the same.
-    pub least_output: u32,
     /// Bytes of the body.
     pub body_bytes: u32,
-    /// Output tokens that the request insists on (`ignore_eos`, `min_tokens`); a mark goes before it.
+    /// Output tokens that the request insists on, as far as `max_tokens` lets it (`min_tokens`; all of `max_tokens` with
+    /// `ignore_eos`): it gets no fewer. A mark goes before it.
     pub forced_output: Option<u32>,
     /// Which request of the scenario it is, when it says so.
     pub mark: Option<Mark>,

@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn a_key_is_a_workload_and_a_tenant_of_it() {
         let scenario = scenario();
-        let at = |name: &str| scenario.workloads.iter().position(|one| one.name == name).unwrap() as WorkloadId;
+        let at =
+            |name: &str| scenario.workloads.iter().position(|one| one.name == name).unwrap() as WorkloadId;
         let who = |key: &str| find(&scenario, key);
         let chat = |tenant| Some(Caller { workload: at("chat"), tenant, batch: None });
         assert_eq!(who("chat"), chat(0));
@@ -95,7 +96,18 @@ mod tests {
         assert_eq!(who("sk-chat-3"), chat(3));
         assert_eq!(who("sk-do-chat-3"), chat(3));
         assert_eq!(who("nightly"), Some(Caller { workload: at("nightly"), tenant: 0, batch: Some(0) }));
-        for wrong in ["", "chat-4", "chat-", "chat-+1", "chat--1", "Chat", "chat-99999999999", "sk-", "nightly-1", "chat 1"] {
+        for wrong in [
+            "",
+            "chat-4",
+            "chat-",
+            "chat-+1",
+            "chat--1",
+            "Chat",
+            "chat-99999999999",
+            "sk-",
+            "nightly-1",
+            "chat 1",
+        ] {
             assert_eq!(who(wrong), None, "{wrong}");
         }
     }

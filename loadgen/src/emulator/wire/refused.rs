@@ -75,11 +75,16 @@ impl Manner<'_> {
 
     /// A time of the gateway in time of clients, rounded up: whoever waits so long is let in.
     fn real(&self, wait: Span) -> Span {
-        if self.speed == 1.0 { wait } else { Span::from_nanos((wait.as_nanos() as f64 / self.speed).ceil() as u64) }
+        if self.speed == 1.0 {
+            wait
+        } else {
+            Span::from_nanos((wait.as_nanos() as f64 / self.speed).ceil() as u64)
+        }
     }
 
     fn of_limit(&self, limit: &Limit, refusal: &Refusal, who: &str) -> Response {
-        let envelope = self.policy.profile.as_ref().map_or(OPENAI_ENVELOPE, |profile| profile.envelope.as_str());
+        let envelope =
+            self.policy.profile.as_ref().map_or(OPENAI_ENVELOPE, |profile| profile.envelope.as_str());
         let found = respond(limit, refusal, envelope, who);
         let mut answer = Response::new(Body::from(found.body));
         *answer.status_mut() = StatusCode::from_u16(found.status).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
@@ -149,7 +154,13 @@ pub fn duration(wait: Span) -> String {
 
 /// What is said of a reason that no limit has.
 pub fn built_in(refusal: &Refusal) -> Fault {
-    let of = |status: StatusCode, kind, code, message: String| Fault { status, kind, code: Some(code), param: None, message };
+    let of = |status: StatusCode, kind, code, message: String| Fault {
+        status,
+        kind,
+        code: Some(code),
+        param: None,
+        message,
+    };
     match refusal.reason {
         QUEUE_FULL => of(
             StatusCode::TOO_MANY_REQUESTS,
@@ -237,8 +248,13 @@ mod tests {
     #[test]
     fn every_built_in_reason_has_its_status_and_names_itself() {
         let policy = Policy::default();
-        let manner =
-            Manner { policy: &policy, voice: Voice::OpenAi, rates: RateHeaders::OpenAi, speed: 1.0, epoch: 0.0 };
+        let manner = Manner {
+            policy: &policy,
+            voice: Voice::OpenAi,
+            rates: RateHeaders::OpenAi,
+            speed: 1.0,
+            epoch: 0.0,
+        };
         for (reason, status, name) in [
             (QUEUE_FULL, 429, "queue-full"),
             (CONTEXT_LENGTH, 400, "context-length"),
@@ -255,9 +271,10 @@ mod tests {
     #[test]
     fn a_rate_says_limit_what_is_left_and_when_in_the_vendors_format() {
         let policy = policy("digitalocean-inference");
-        let at = policy.limits.iter().position(|limit| {
-            matches!(limit.mechanism, Mechanism::Rate { unit: Unit::Requests, .. })
-        });
+        let at = policy
+            .limits
+            .iter()
+            .position(|limit| matches!(limit.mechanism, Mechanism::Rate { unit: Unit::Requests, .. }));
         let Some(at) = at else { return };
         let wait = Some(Span::from_nanos(1_500_000_001));
         let refusal = Refusal { limit: 60, current: 60, retry_after: wait, ..Refusal::plain(reason_of(at)) };

@@ -216,7 +216,9 @@ mod tests {
 
     #[test]
     fn a_whole_answer_has_as_many_words_as_tokens() {
-        for (kind, said) in [(Kind::Chat, "/choices/0/message/content"), (Kind::Completions, "/choices/0/text")] {
+        for (kind, said) in
+            [(Kind::Chat, "/choices/0/message/content"), (Kind::Completions, "/choices/0/text")]
+        {
             let script = Script::new(kind, "x", 1, "\"m\"", false);
             let object: Value = serde_json::from_str(&script.object("length", USAGE)).unwrap();
             let text = object.pointer(said).unwrap().as_str().unwrap();

@@ -191,10 +191,16 @@ impl Draft {
             return Err(wrong("stream", "Embeddings are not streamed.".to_owned()));
         }
         if self.has_stream_options && !self.asked.stream {
-            return Err(wrong("stream_options", "`stream_options` is only allowed with `stream`.".to_owned()));
+            return Err(wrong(
+                "stream_options",
+                "`stream_options` is only allowed with `stream`.".to_owned(),
+            ));
         }
         if self.asked.ignore_eos && self.asked.max_tokens.is_none() {
-            return Err(wrong("ignore_eos", "`ignore_eos` needs `max_tokens`: nothing else ends the answer.".to_owned()));
+            return Err(wrong(
+                "ignore_eos",
+                "`ignore_eos` needs `max_tokens`: nothing else ends the answer.".to_owned(),
+            ));
         }
         if self.asked.max_tokens.is_some_and(|most| self.asked.min_tokens > most) {
             return Err(wrong("min_tokens", "`min_tokens` is above `max_tokens`.".to_owned()));
@@ -341,9 +347,10 @@ fn refused_unless_empty<'de, A: MapAccess<'de>>(key: &str, value: Simple) -> Res
         ("tools" | "functions", Simple::Empty) => true,
         (
             "n" | "best_of" | "logprobs" | "echo" | "use_beam_search" | "top_logprobs" | "prompt_logprobs"
-            | "tools" | "tool_choice" | "functions" | "function_call" | "response_format" | "modalities" | "audio"
-            | "suffix" | "prediction" | "web_search_options" | "thinking" | "reasoning" | "guided_json"
-            | "guided_regex" | "guided_choice" | "guided_grammar" | "structured_outputs" | "extra_body",
+            | "tools" | "tool_choice" | "functions" | "function_call" | "response_format" | "modalities"
+            | "audio" | "suffix" | "prediction" | "web_search_options" | "thinking" | "reasoning"
+            | "guided_json" | "guided_regex" | "guided_choice" | "guided_grammar" | "structured_outputs"
+            | "extra_body",
             Simple::Nothing,
         ) => true,
         ("suffix", Simple::Text(text)) => text.is_empty(),
@@ -353,10 +360,30 @@ fn refused_unless_empty<'de, A: MapAccess<'de>>(key: &str, value: Simple) -> Res
         return Ok(());
     }
     let known = [
-        "n", "best_of", "logprobs", "echo", "use_beam_search", "top_logprobs", "prompt_logprobs", "tools",
-        "tool_choice", "functions", "function_call", "response_format", "modalities", "audio", "suffix",
-        "prediction", "web_search_options", "thinking", "reasoning", "guided_json", "guided_regex",
-        "guided_choice", "guided_grammar", "structured_outputs",
+        "n",
+        "best_of",
+        "logprobs",
+        "echo",
+        "use_beam_search",
+        "top_logprobs",
+        "prompt_logprobs",
+        "tools",
+        "tool_choice",
+        "functions",
+        "function_call",
+        "response_format",
+        "modalities",
+        "audio",
+        "suffix",
+        "prediction",
+        "web_search_options",
+        "thinking",
+        "reasoning",
+        "guided_json",
+        "guided_regex",
+        "guided_choice",
+        "guided_grammar",
+        "structured_outputs",
     ];
     Err(A::Error::custom(if known.contains(&key) {
         format!("`{key}` is not emulated with this value: an answer is one choice of plain text")
@@ -374,7 +401,9 @@ fn whole<'de, A: MapAccess<'de>>(key: &str, value: Simple, least: u32) -> Result
         {
             Ok(Some(number as u32))
         }
-        _ => Err(A::Error::custom(format_args!("`{key}` is not a whole number from {least} to {}", i32::MAX))),
+        _ => {
+            Err(A::Error::custom(format_args!("`{key}` is not a whole number from {least} to {}", i32::MAX)))
+        }
     }
 }
 

@@ -63,7 +63,9 @@ impl<'de> Visitor<'de> for Message<'_> {
             match key.as_str() {
                 "role" => {
                     let Name(word) = map.next_value()?;
-                    if !["system", "developer", "user", "assistant", "tool", "function"].contains(&word.as_str()) {
+                    if !["system", "developer", "user", "assistant", "tool", "function"]
+                        .contains(&word.as_str())
+                    {
                         return Err(A::Error::custom(format_args!("`messages[{number}].role` is `{word}`")));
                     }
                     draft.fold(word.as_bytes());
@@ -162,16 +164,18 @@ impl<'de> Visitor<'de> for Part<'_> {
         }
         match kind.as_deref() {
             Some("text" | "input_text" | "output_text") if has_text => Ok(()),
-            Some("text" | "input_text" | "output_text") => {
-                Err(A::Error::custom(format_args!("`messages[{}].content` has a part without `text`", self.number)))
-            }
+            Some("text" | "input_text" | "output_text") => Err(A::Error::custom(format_args!(
+                "`messages[{}].content` has a part without `text`",
+                self.number
+            ))),
             Some(other) => Err(A::Error::custom(format_args!(
                 "`messages[{}].content` has a part of type `{other}`, which is not emulated: messages are text",
                 self.number
             ))),
-            None => {
-                Err(A::Error::custom(format_args!("`messages[{}].content` has a part without `type`", self.number)))
-            }
+            None => Err(A::Error::custom(format_args!(
+                "`messages[{}].content` has a part without `type`",
+                self.number
+            ))),
         }
     }
 }

@@ -32,7 +32,8 @@ fn words_of_every_message_and_part_count_and_tokens_count_themselves() {
     assert_eq!(words(Kind::Completions, r#"{"prompt":"one two"}"#), 2);
     assert_eq!(words(Kind::Completions, r#"{"prompt":[5,6,7]}"#), 3);
     assert_eq!(words(Kind::Completions, r#"{"prompt":[[5,6,7]]}"#), 3);
-    let many = read(Kind::Embeddings, br#"{"input":["one two","three"],"encoding_format":"base64"}"#, true).unwrap();
+    let many =
+        read(Kind::Embeddings, br#"{"input":["one two","three"],"encoding_format":"base64"}"#, true).unwrap();
     assert_eq!((many.words, many.inputs, many.base64), (3, 2, true));
     assert_eq!(read(Kind::Chat, format!("{{{HI}}}").as_bytes(), false).unwrap().words, 0, "not asked for");
 }
@@ -89,8 +90,14 @@ fn what_is_wrong_names_its_field() {
         (r#"[{"content":"x"}]"#, "`messages[0].role` is missing"),
         (r#"[{"role":"user"}]"#, "`messages[0].content` is missing"),
         (r#"[{"role":"user","content":7}]"#, "messages[0].content"),
-        (r#"[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]"#, "`image_url`, which is not emulated"),
-        (r#"[{"role":"assistant","content":"","tool_calls":[{}]}]"#, "`messages[0].tool_calls` is not emulated"),
+        (
+            r#"[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]"#,
+            "`image_url`, which is not emulated",
+        ),
+        (
+            r#"[{"role":"assistant","content":"","tool_calls":[{}]}]"#,
+            "`messages[0].tool_calls` is not emulated",
+        ),
     ] {
         let (found, message) = refused(Kind::Chat, &format!(r#"{{"messages":{messages}}}"#));
         assert_eq!(found.as_deref(), Some("messages"), "{messages}");
@@ -112,7 +119,14 @@ fn what_asks_for_nothing_is_accepted() {
 fn bytes_that_are_no_text_and_text_that_is_no_json_are_told_apart() {
     let wrong = read(Kind::Chat, b"{\"model\":\"\xff\"}", true).unwrap_err();
     assert_eq!(wrong.message, "The body is not UTF-8: byte 10 does not fit.");
-    for body in ["", "{", "{\"model\":", "nonsense", "{} {}", "{\"messages\":[{\"role\":\"user\",\"content\":\"\u{1}\"}]}"] {
+    for body in [
+        "",
+        "{",
+        "{\"model\":",
+        "nonsense",
+        "{} {}",
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"\u{1}\"}]}",
+    ] {
         let (param, message) = refused(Kind::Chat, body);
         assert_eq!(param, None, "{body}");
         assert!(message.starts_with("The body is not JSON"), "{body}: {message}");
@@ -135,8 +149,22 @@ fn nearly() -> impl Strategy<Value = String> {
         Just("{\"include_usage\":true}".to_owned()),
     ];
     let key = prop::sample::select(vec![
-        "model", "messages", "prompt", "input", "max_tokens", "min_tokens", "ignore_eos", "stream",
-        "stream_options", "n", "tools", "encoding_format", "dimensions", "user", "logprobs", "unheard_of",
+        "model",
+        "messages",
+        "prompt",
+        "input",
+        "max_tokens",
+        "min_tokens",
+        "ignore_eos",
+        "stream",
+        "stream_options",
+        "n",
+        "tools",
+        "encoding_format",
+        "dimensions",
+        "user",
+        "logprobs",
+        "unheard_of",
     ]);
     prop::collection::vec((key, value), 0..6).prop_map(|fields| {
         let fields: Vec<String> = fields.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();

@@ -19,5 +19,7 @@ pub mod server;
 mod teller;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod trouble;
 pub mod wire;

@@ -10,3 +10,5 @@ pub mod gateway;
 pub mod log;
 pub mod replay;
 mod teller;
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 
 mod draws;
 pub mod driver;
+mod ears;
 pub mod gateway;
 pub mod log;
 pub mod replay;

@@ -8,6 +8,7 @@
 pub mod batches;
 mod draws;
 pub mod driver;
+mod ears;
 pub mod files;
 pub mod gateway;
 pub mod line;

@@ -1,7 +1,9 @@
 //! The command line: what can be asked, and how it is explained.
 
+mod emulate;
 mod replay;
 
+pub use emulate::EmulateArgs;
 pub use replay::ReplayArgs;
 
 use clap::builder::TypedValueParser as _;
@@ -49,6 +51,9 @@ pub enum Command {
     /// Look into files of batch requests.
     #[command(subcommand)]
     Batch(BatchCommand),
+    /// Emulate the gateway of a scenario over HTTP: OpenAI's paths, Databricks' invocations, batch jobs.
+    #[command(after_help = emulate::EXAMPLES)]
+    Emulate(EmulateArgs),
     /// Run the log of `emulate` once more, offline, and say whether every decision is the same.
     ///
     /// Exit code 0: every decision is that of the emulator; 1: one is not; 3: the log has no end to compare with.

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod check;
+pub mod emulate;
 pub mod limits;
 pub mod plan;
 pub mod plot;

@@ -76,7 +76,7 @@ fn outputs_are_the_schedules_for_marked_requests_and_as_asked_for_otherwise() {
         (&json!(77), &tokens(marked, open)),
         "the same request again"
     );
-    let least = open.replace("\"x\"", "\"x\"").replace("}]}", "}],\"min_tokens\":400,\"max_tokens\":500}");
+    let least = open.replace("}]}", "}],\"min_tokens\":400,\"max_tokens\":500}");
     assert!(tokens("", &least)["completion_tokens"].as_u64().unwrap() >= 400);
     let most = open.replace("}]}", "}],\"max_tokens\":1}");
     assert_eq!(tokens(marked, &most)["completion_tokens"], 1);

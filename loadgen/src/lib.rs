@@ -1,3 +1,8 @@
 //! The live side of tidegate: everything that touches sockets or clocks.
 
+pub mod client;
+pub mod clock;
 pub mod emulator;
+pub mod load;
+#[cfg(test)]
+pub(crate) mod testing;

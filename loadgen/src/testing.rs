@@ -86,7 +86,7 @@ pub(crate) async fn read_request(stream: &mut TcpStream, rest: &mut Vec<u8>) -> 
 pub(crate) async fn serve<F, A>(answer: F) -> (SocketAddr, Arc<AtomicU64>)
 where
     F: Fn(Asked, TcpStream) -> A + Send + Sync + 'static,
-    A: Future<Output = Option<TcpStream>> + Send,
+    A: Future<Output = Option<TcpStream>> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -98,7 +98,7 @@ where
 async fn accept<F, A>(listener: TcpListener, answer: Arc<F>, served: Arc<AtomicU64>)
 where
     F: Fn(Asked, TcpStream) -> A + Send + Sync + 'static,
-    A: Future<Output = Option<TcpStream>> + Send,
+    A: Future<Output = Option<TcpStream>> + Send + 'static,
 {
     while let Ok((mut stream, _)) = listener.accept().await {
         let (answer, served) = (Arc::clone(&answer), Arc::clone(&served));

@@ -6,6 +6,8 @@
 pub mod answer;
 pub mod attempt;
 pub mod headers;
+#[cfg(test)]
+mod hostile;
 pub mod key;
 pub mod pool;
 pub mod request;

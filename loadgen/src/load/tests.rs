@@ -42,7 +42,7 @@ fn against<F, A>(
 ) -> (Outcome, u64)
 where
     F: Fn(Asked, TcpStream) -> A + Send + Sync + 'static,
-    A: Future<Output = Option<TcpStream>> + Send,
+    A: Future<Output = Option<TcpStream>> + Send + 'static,
 {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let runtime = tokio::runtime::Runtime::new().unwrap();

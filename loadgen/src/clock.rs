@@ -1,42 +1,63 @@
-//! Time of a block: nanoseconds since its start, on a clock that never goes back.
+//! The real clock, as simulated time.
 
 use std::time::{Duration, Instant};
-use tidegate_sim::time::Time;
+use tidegate_sim::time::{Span, Time};
 
-/// The clock of a block. Copies agree.
+/// Nanoseconds since a start, on the clock that never goes back; faster than real by a factor, when wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
+    speed: f64,
 }
 
 impl Clock {
-    /// A block that starts `ahead` from now: until then its time stands at zero.
-    pub fn starting_in(ahead: Duration) -> Self {
-        Clock { start: Instant::now() + ahead }
+    /// A clock that is at zero now.
+    pub fn start() -> Self {
+        Clock::at_speed(1.0)
     }
 
-    /// Nanoseconds since the start.
-    #[inline]
-    pub fn now(&self) -> u64 {
-        // Beyond 584 years.
-        u64::try_from(Instant::now().saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
+    /// A clock that runs `speed` times as fast as real time.
+    pub fn at_speed(speed: f64) -> Self {
+        assert!(speed.is_finite() && speed > 0.0, "a clock cannot run at speed {speed}");
+        Clock { start: Instant::now(), speed }
     }
 
-    /// The instant, as facts have it.
-    #[inline]
-    pub fn time(&self) -> Time {
-        Time::from_nanos(self.now())
+    /// Now.
+    pub fn now(&self) -> Time {
+        self.time_of(Instant::now())
     }
 
-    /// How long until `due`; zero when that is over.
-    #[inline]
-    pub fn until(&self, due: u64) -> Duration {
-        (self.start + Duration::from_nanos(due)).saturating_duration_since(Instant::now())
+    /// A real instant on this clock; zero before its start.
+    pub fn time_of(&self, at: Instant) -> Time {
+        let real = at.saturating_duration_since(self.start).as_nanos() as u64;
+        // Exact at speed 1; otherwise to what a double holds.
+        Time::from_nanos(if self.speed == 1.0 { real } else { (real as f64 * self.speed) as u64 })
     }
 
-    /// The same instant for timers of the runtime.
-    pub fn deadline(&self, due: u64) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.start + Duration::from_nanos(due))
+    /// Real time from now until `at`; zero when that is over.
+    pub fn until(&self, at: Time) -> Duration {
+        let now = self.now();
+        if at <= now {
+            return Duration::ZERO;
+        }
+        let ahead = (at - now).as_nanos();
+        if self.speed == 1.0 {
+            Duration::from_nanos(ahead)
+        } else {
+            Duration::from_nanos((ahead as f64 / self.speed) as u64)
+        }
+    }
+
+    /// The real instant at which this clock shows `at`.
+    pub fn instant_of(&self, at: Time) -> Instant {
+        let ns = at.as_nanos();
+        let real = if self.speed == 1.0 { ns } else { (ns as f64 / self.speed) as u64 };
+        self.start + Duration::from_nanos(real)
+    }
+
+    /// Real nanoseconds of a span of this clock.
+    pub fn real(&self, span: Span) -> u64 {
+        if self.speed == 1.0 { span.as_nanos() } else { (span.as_nanos() as f64 / self.speed) as u64 }
     }
 }
 
@@ -45,21 +66,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn before_the_start_time_stands_at_zero_and_waits_count_from_the_start() {
-        let clock = Clock::starting_in(Duration::from_secs(60));
-        assert_eq!(clock.now(), 0);
-        let wait = clock.until(1_000_000_000);
-        assert!(wait > Duration::from_secs(60) && wait <= Duration::from_secs(61), "{wait:?}");
+    fn a_fast_clock_shows_more_time_and_waits_less() {
+        let clock = Clock::at_speed(1_000.0);
+        let at = Time::ZERO + Span::from_secs(100);
+        let wait = clock.until(at);
+        assert!(wait <= Duration::from_millis(100), "{wait:?}");
+        assert!(wait > Duration::from_millis(50), "{wait:?}");
+        assert_eq!(clock.instant_of(at) - clock.start, Duration::from_millis(100));
     }
 
     #[test]
-    fn time_never_goes_back() {
-        let clock = Clock::starting_in(Duration::ZERO);
-        let mut last = 0;
-        for _ in 0..10_000 {
-            let now = clock.now();
-            assert!(now >= last);
-            last = now;
-        }
+    fn an_instant_before_the_start_is_zero() {
+        let before = Instant::now();
+        let clock = Clock::start();
+        assert_eq!(clock.time_of(before), Time::ZERO);
+        assert_eq!(clock.until(Time::ZERO), Duration::ZERO);
     }
 }

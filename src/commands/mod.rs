@@ -5,6 +5,7 @@ pub mod check;
 pub mod limits;
 pub mod plan;
 pub mod plot;
+pub mod replay;
 pub mod run;
 pub mod schema;
 pub mod trace;

@@ -6,7 +6,7 @@ use super::pool::Broken;
 use super::request::{Form, REASON};
 use super::sse::{Event, Parser};
 use super::transport::{Answer, Transport};
-use crate::clock::Clock;
+use crate::client::stopwatch::Stopwatch;
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::{Method, StatusCode};
@@ -219,7 +219,7 @@ pub async fn attempt(
     form: &Form,
     headers: HeaderMap,
     body: Bytes,
-    clock: &Clock,
+    clock: &Stopwatch,
     pulse: &Pulse,
     seen: &mut Seen,
 ) -> Fate {
@@ -252,7 +252,7 @@ fn read_headers(headers: &HeaderMap, status: StatusCode, seen: &mut Seen) {
     }
 }
 
-async fn read(found: &mut Answer, form: &Form, clock: &Clock, pulse: &Pulse, seen: &mut Seen) -> Fate {
+async fn read(found: &mut Answer, form: &Form, clock: &Stopwatch, pulse: &Pulse, seen: &mut Seen) -> Fate {
     if !found.status.is_success() {
         return refusal(found, clock, pulse, seen).await;
     }
@@ -297,7 +297,7 @@ fn inside(code: Option<String>, seen: &mut Seen) -> Fate {
 async fn whole(
     found: &mut Answer,
     most: usize,
-    clock: &Clock,
+    clock: &Stopwatch,
     pulse: &Pulse,
     seen: &mut Seen,
 ) -> Result<Option<Vec<u8>>, Broken> {
@@ -316,7 +316,7 @@ async fn whole(
 }
 
 /// A status that is no success.
-async fn refusal(found: &mut Answer, clock: &Clock, pulse: &Pulse, seen: &mut Seen) -> Fate {
+async fn refusal(found: &mut Answer, clock: &Stopwatch, pulse: &Pulse, seen: &mut Seen) -> Fate {
     // The body only says more; what the status says stands without it.
     if let Ok(Some(body)) = whole(found, ERROR_MOST, clock, pulse, seen).await {
         seen.code = answer::read(&body).ok().and_then(|piece| piece.error).and_then(|error| error.code);
@@ -346,7 +346,7 @@ struct Said {
     fate: Option<Fate>,
 }
 
-async fn stream(found: &mut Answer, clock: &Clock, pulse: &Pulse, seen: &mut Seen) -> Fate {
+async fn stream(found: &mut Answer, clock: &Stopwatch, pulse: &Pulse, seen: &mut Seen) -> Fate {
     let mut parser = Parser::new(EVENT_MOST);
     let mut said = Said::default();
     loop {

@@ -12,6 +12,7 @@ pub mod key;
 pub mod pool;
 pub mod request;
 pub mod sse;
+pub mod stopwatch;
 pub mod target;
 pub mod transport;
 

@@ -15,6 +15,8 @@ use tidegate_sim::scenario::live::{Api, Wire};
 pub const INDEX: HeaderName = HeaderName::from_static("x-tidegate-index");
 /// Its session.
 pub const SESSION: HeaderName = HeaderName::from_static("x-tidegate-session");
+/// The replication that it was drawn for.
+pub const REPLICATION: HeaderName = HeaderName::from_static("x-tidegate-replication");
 /// Its turn.
 pub const TURN: HeaderName = HeaderName::from_static("x-tidegate-turn");
 /// Its prompt, tokens.
@@ -99,12 +101,13 @@ impl Form {
         self.api == Api::Embeddings
     }
 
-    /// The headers of one request.
-    pub fn headers(&self, head: &RequestHead) -> HeaderMap {
+    /// The headers of one request of a replication.
+    pub fn headers(&self, head: &RequestHead, replication: u32) -> HeaderMap {
         let mut headers = self.headers.clone();
         headers.insert(INDEX, head.index.into());
         headers.insert(SESSION, head.session.into());
         headers.insert(TURN, head.turn.into());
+        headers.insert(REPLICATION, replication.into());
         headers.insert(PROMPT_TOKENS, head.prompt_tokens.into());
         if let Some(key) = self.keys.get(head.tenant as usize).or(self.keys.first()) {
             headers.insert(AUTHORIZATION, key.clone());
@@ -241,9 +244,10 @@ mod tests {
 
     #[test]
     fn headers_say_which_request_it_is_and_whose() {
-        let headers = form(Api::Chat, true, OutputLengths::Index).headers(&head());
+        let headers = form(Api::Chat, true, OutputLengths::Index).headers(&head(), 3);
         let text = |name: &HeaderName| headers[name].to_str().unwrap();
         assert_eq!((text(&INDEX), text(&SESSION), text(&TURN), text(&PROMPT_TOKENS)), ("17", "5", "2", "3"));
+        assert_eq!(text(&REPLICATION), "3");
         assert_eq!(headers[AUTHORIZATION].as_bytes(), b"Bearer chat-1");
         assert!(headers[AUTHORIZATION].is_sensitive());
     }

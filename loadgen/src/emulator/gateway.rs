@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::task::{Context, Poll};
 use tidegate_sim::observe::{JobFact, PoolSample};
 use tidegate_sim::request::{Finished, WorkloadId};
 use tidegate_sim::scenario::Scenario;
@@ -21,21 +22,24 @@ pub struct Ask {
     pub max_tokens: Option<u32>,
     /// Bytes of the body.
     pub body_bytes: u32,
+    /// Output tokens that the request insists on, as far as `max_tokens` lets it (`min_tokens`; all of `max_tokens` with
+    /// `ignore_eos`): it gets no fewer. A mark goes before it.
+    pub forced_output: Option<u32>,
     /// Which request of the scenario it is, when it says so.
     pub mark: Option<Mark>,
     /// Identity of the conversation or prefix that its prompt repeats; 0 for none.
     pub own_prefix: u64,
 }
 
-/// Which request of a scenario a request on the wire is: the headers `x-tidegate-index`, `x-tidegate-session` and
-/// `x-tidegate-turn`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which request of a scenario a request on the wire is: the headers `x-tidegate-session`, `x-tidegate-turn` and
+/// `x-tidegate-replication`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
-    /// Position in the schedule of its workload; only of first turns.
-    pub index: u64,
-    /// Its session.
+    /// Its replication, from 0: which seed it was drawn under.
+    pub replication: u32,
+    /// Its session. An independent request is its own: its position in the schedule of its workload, from 0.
     pub session: u64,
-    /// Turn of it, from 0.
+    /// Turn of the session, from 0.
     pub turn: u32,
 }
 
@@ -221,6 +225,13 @@ impl Pending {
     pub async fn next(&mut self) -> Option<Told> {
         let told = self.told.recv().await;
         self.over |= matches!(told, Some(Told::Done(_)) | None);
+        told
+    }
+
+    /// As [`Pending::next`], for bodies that are polled.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Told>> {
+        let told = self.told.poll_recv(cx);
+        self.over |= matches!(told, Poll::Ready(Some(Told::Done(_)) | None));
         told
     }
 

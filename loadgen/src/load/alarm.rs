@@ -2,7 +2,7 @@
 //!
 //! Each of them with a kernel timer of its own would cost a descriptor a request.
 
-use crate::clock::Clock;
+use crate::client::stopwatch::Stopwatch;
 use super::pacer::Pacer;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -54,7 +54,7 @@ impl Eq for Sleeper {}
 impl Alarm {
     /// Returns when `clock` has reached `due`, or when nobody serves the alarm any more. May be dropped; its place is kept
     /// until then.
-    pub async fn until(&self, clock: &Clock, due: u64) {
+    pub async fn until(&self, clock: &Stopwatch, due: u64) {
         if clock.now() >= due {
             return;
         }
@@ -78,7 +78,7 @@ impl Alarm {
     ///
     /// # Errors
     /// When the system refuses a timer.
-    pub async fn serve(&self, clock: Clock) -> io::Result<()> {
+    pub async fn serve(&self, clock: Stopwatch) -> io::Result<()> {
         let mut pacer = Pacer::new()?;
         loop {
             let next = self.wake(clock.now());
@@ -117,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn sleepers_wake_in_the_order_of_their_instants_whenever_they_came() {
-        let clock = Clock::starting_in(Duration::ZERO);
+        let clock = Stopwatch::starting_in(Duration::ZERO);
         let alarm = Arc::new(Alarm::default());
         let server = tokio::spawn({
             let alarm = Arc::clone(&alarm);

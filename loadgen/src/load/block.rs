@@ -8,7 +8,7 @@ use super::safety::{Cap, Price, Spent};
 use crate::client::request::Form;
 use crate::client::transport::Transport;
 use crate::client::{Fatal, Seen};
-use crate::clock::Clock;
+use crate::client::stopwatch::Stopwatch;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -68,10 +68,12 @@ impl Setting {
 pub struct Block {
     /// What does not change.
     pub setting: Arc<Setting>,
+    /// The replication that it plays.
+    pub index: u32,
     /// Its seed.
     pub seed: u64,
     /// Time since its start.
-    pub clock: Clock,
+    pub clock: Stopwatch,
     /// By workload: says what follows an answer.
     pub sources: Vec<Mutex<Source>>,
     /// Wakes tasks at an instant.

@@ -4,7 +4,7 @@
 //! timer of the kernel (`timerfd`) wakes the runtime through the same call that waits for sockets; elsewhere a thread
 //! sleeps and then says so, which costs two switches of threads.
 
-use crate::clock::Clock;
+use crate::client::stopwatch::Stopwatch;
 use std::io;
 
 /// Closer than this an instant counts as reached: setting a timer takes about as long.
@@ -30,7 +30,7 @@ impl Pacer {
     ///
     /// # Errors
     /// When the system refuses the timer; the instant may not be reached then.
-    pub async fn until(&mut self, clock: &Clock, due: u64) -> io::Result<()> {
+    pub async fn until(&mut self, clock: &Stopwatch, due: u64) -> io::Result<()> {
         loop {
             let wait = clock.until(due);
             if wait.as_nanos() < u128::from(NEAR_NS) {
@@ -134,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_wakes_after_the_instant_and_soon() {
-        let clock = Clock::starting_in(Duration::ZERO);
+        let clock = Stopwatch::starting_in(Duration::ZERO);
         let mut pacer = Pacer::new().unwrap();
         let mut late = Vec::new();
         for step in 1..=20 {
@@ -151,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_instant_that_is_over_is_not_waited_for_and_a_dropped_wait_leaves_nothing_behind() {
-        let clock = Clock::starting_in(Duration::ZERO);
+        let clock = Stopwatch::starting_in(Duration::ZERO);
         let mut pacer = Pacer::new().unwrap();
         pacer.until(&clock, 0).await.unwrap();
         let dropped = tokio::time::timeout(Duration::from_millis(5), pacer.until(&clock, 10_000_000)).await;

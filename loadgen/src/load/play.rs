@@ -14,7 +14,7 @@ use super::validity::{Evidence, judge};
 use super::{jobs, lanes};
 use crate::client::request::Form;
 use crate::client::transport::Transport;
-use crate::clock::Clock;
+use crate::client::stopwatch::Stopwatch;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -205,7 +205,8 @@ impl Run<'_> {
         let (stage, booked) = std::thread::scope(|threads| {
             let books = std::thread::Builder::new().name("ledger".into());
             let books = books.spawn_scoped(threads, move || ledger.keep(told)).map_err(LoadError::Start)?;
-            let stage = Stage { run: self, setting, schedule, seed, facts, number, last };
+            let index = block.index;
+            let stage = Stage { run: self, setting, schedule, index, seed, facts, number, last };
             let stage = runtime.block_on(stage.play(fed, &scheduled));
             let booked = books.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             stage.map(|stage| (stage, booked))
@@ -263,6 +264,7 @@ struct Stage<'r, 'a> {
     run: &'r Run<'a>,
     setting: Arc<Setting>,
     schedule: Schedule,
+    index: u32,
     seed: u64,
     facts: mpsc::UnboundedSender<Fact>,
     number: (u32, u32),
@@ -281,7 +283,7 @@ impl Stage<'_, '_> {
         fed: mpsc::UnboundedReceiver<attack::FedResult>,
         scheduled: &[u64],
     ) -> Result<Staged, LoadError> {
-        let Stage { run, setting, schedule, seed, facts, number, last } = self;
+        let Stage { run, setting, schedule, index, seed, facts, number, last } = self;
         let Schedule { open, users, sources, beyond, .. } = schedule;
         for (workload, unsent) in beyond.iter().enumerate().filter(|(_, unsent)| **unsent > 0) {
             // The books were opened with them.
@@ -331,8 +333,9 @@ impl Stage<'_, '_> {
             Mutex::new(rule.map(RetryBudget::new))
         });
         let block = Arc::new(Block {
+            index,
             seed,
-            clock: Clock::starting_in(AHEAD),
+            clock: Stopwatch::starting_in(AHEAD),
             sources: sources.into_iter().map(Mutex::new).collect(),
             alarm: super::alarm::Alarm::default(),
             budgets: budgets.collect(),

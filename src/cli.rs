@@ -1,7 +1,9 @@
 //! The command line: what can be asked, and how it is explained.
 
+mod load;
 mod replay;
 
+pub use load::{LengthsWord, LoadArgs, TokenizerWord};
 pub use replay::ReplayArgs;
 
 use clap::builder::TypedValueParser as _;
@@ -49,6 +51,9 @@ pub enum Command {
     /// Look into files of batch requests.
     #[command(subcommand)]
     Batch(BatchCommand),
+    /// Play a scenario against a live gateway, decide its properties, write results/<scenario>-live/.
+    #[command(after_help = load::LOAD_EXAMPLES)]
+    Load(LoadArgs),
     /// Run the log of `emulate` once more, offline, and say whether every decision is the same.
     ///
     /// Exit code 0: every decision is that of the emulator; 1: one is not; 3: the log has no end to compare with.

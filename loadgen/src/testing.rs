@@ -127,7 +127,9 @@ pub(crate) fn chunk(text: &str) -> String {
 
 /// An event with a token.
 pub(crate) fn token(text: &str) -> String {
-    format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}],\"usage\":null}}\n\n")
+    format!(
+        "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}],\"usage\":null}}\n\n"
+    )
 }
 
 /// The end of a stream of `tokens` tokens: why it ended, what it cost, and that it has ended.

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod check;
 pub mod limits;
+pub mod load;
 pub mod plan;
 pub mod plot;
 pub mod replay;

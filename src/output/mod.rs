@@ -2,5 +2,6 @@
 
 pub mod interrupt;
 pub mod junit;
+pub mod live;
 pub mod progress;
 pub mod table;

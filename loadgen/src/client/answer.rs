@@ -52,10 +52,12 @@ pub struct Garbage;
 /// When it is no JSON object of the shape.
 pub fn read(json: &[u8]) -> Result<Piece, Garbage> {
     let raw: Raw = serde_json::from_slice(json).map_err(|_| Garbage)?;
-    let mut piece = Piece { embeddings: raw.data.0 > 0, usage: raw.usage.map(Into::into), ..Piece::default() };
+    let mut piece =
+        Piece { embeddings: raw.data.0 > 0, usage: raw.usage.map(Into::into), ..Piece::default() };
     piece.shaped = raw.choices.is_some() || raw.data.0 > 0;
     for choice in raw.choices.unwrap_or_default() {
-        piece.content |= choice.text.0 || [choice.delta, choice.message].iter().flatten().any(RawText::is_there);
+        piece.content |=
+            choice.text.0 || [choice.delta, choice.message].iter().flatten().any(RawText::is_there);
         piece.finished |= choice.finish_reason.is_some();
     }
     let code = raw.error_code.and_then(|code| clean(&code));
@@ -234,7 +236,9 @@ mod tests {
 
     #[test]
     fn the_role_alone_is_no_token() {
-        let role = piece(r#"{"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":null}"#);
+        let role = piece(
+            r#"{"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":null}"#,
+        );
         assert_eq!(role, Piece { shaped: true, ..Piece::default() });
     }
 
@@ -275,8 +279,14 @@ mod tests {
         let code = |json: &str| piece(json).error.unwrap().code;
         let openai = r#"{"error":{"message":"Incorrect key sk-canary","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#;
         assert_eq!(code(openai).as_deref(), Some("rate_limit_exceeded"));
-        assert_eq!(code(r#"{"error":{"message":"m","type":"too_many_requests","code":429}}"#).as_deref(), Some("too_many_requests"));
-        assert_eq!(code(r#"{"error_code":"REQUEST_LIMIT_EXCEEDED","message":"m"}"#).as_deref(), Some("REQUEST_LIMIT_EXCEEDED"));
+        assert_eq!(
+            code(r#"{"error":{"message":"m","type":"too_many_requests","code":429}}"#).as_deref(),
+            Some("too_many_requests")
+        );
+        assert_eq!(
+            code(r#"{"error_code":"REQUEST_LIMIT_EXCEEDED","message":"m"}"#).as_deref(),
+            Some("REQUEST_LIMIT_EXCEEDED")
+        );
         assert_eq!(code(r#"{"error":"a sentence of words"}"#), None);
         assert_eq!(code(r#"{"error":{"code":"<script>"}}"#), None);
         assert!(piece(r#"{"choices":[],"error":null}"#).error.is_none());
@@ -284,14 +294,19 @@ mod tests {
 
     #[test]
     fn what_is_not_of_the_shape_is_garbage() {
-        for json in ["", "{", "[1]", "\"text\"", "{\"choices\":3}", "{\"error\":3}", "\u{0}", "{\"choices\":[3]}"] {
+        for json in
+            ["", "{", "[1]", "\"text\"", "{\"choices\":3}", "{\"error\":3}", "\u{0}", "{\"choices\":[3]}"]
+        {
             assert_eq!(read(json.as_bytes()), Err(Garbage), "{json}");
         }
     }
 
     #[test]
     fn embeddings_are_counted_and_skipped() {
-        assert!(piece(r#"{"object":"list","data":[{"embedding":[0.1,0.2]}],"usage":{"prompt_tokens":3}}"#).embeddings);
+        assert!(
+            piece(r#"{"object":"list","data":[{"embedding":[0.1,0.2]}],"usage":{"prompt_tokens":3}}"#)
+                .embeddings
+        );
         assert!(!piece(r#"{"data":[]}"#).embeddings);
     }
 }

@@ -280,7 +280,8 @@ async fn read(found: &mut Answer, form: &Form, clock: &Stopwatch, pulse: &Pulse,
         Ok(_) if form.is_streamed() => Fate::Failed(Kind::ContentType),
         Ok(piece) => {
             seen.usage = piece.usage.unwrap_or_default();
-            let fine = if form.is_embeddings() { piece.embeddings } else { piece.shaped && !piece.embeddings };
+            let fine =
+                if form.is_embeddings() { piece.embeddings } else { piece.shaped && !piece.embeddings };
             if fine { Fate::Completed } else { Fate::Failed(Kind::Shape) }
         }
     }
@@ -416,7 +417,9 @@ fn kind(broken: &Broken) -> Kind {
     match broken {
         Broken::Connect(error) => match error.kind() {
             io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Kind::NoPort,
-            _ if error.raw_os_error().is_some_and(|code| code == EMFILE || code == ENFILE) => Kind::NoDescriptor,
+            _ if error.raw_os_error().is_some_and(|code| code == EMFILE || code == ENFILE) => {
+                Kind::NoDescriptor
+            }
             _ => Kind::Connect,
         },
         Broken::Closed => Kind::Closed,

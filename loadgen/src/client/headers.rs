@@ -86,7 +86,9 @@ pub fn announced(headers: &HeaderMap, now: SystemTime) -> Option<Announced> {
 pub fn remaining(headers: &HeaderMap) -> Vec<Remaining> {
     let mut found = Vec::new();
     for (name, value) in headers {
-        let Some(rest) = REMAINING.iter().find_map(|prefix| name.as_str().strip_prefix(prefix)) else { continue };
+        let Some(rest) = REMAINING.iter().find_map(|prefix| name.as_str().strip_prefix(prefix)) else {
+            continue;
+        };
         let Some(left) = value.to_str().ok().and_then(|text| text.trim().parse().ok()) else { continue };
         let prefix = name.as_str().trim_end_matches(rest).trim_end_matches("remaining");
         let limit = headers.get(format!("{prefix}limit{rest}"));
@@ -175,7 +177,10 @@ mod tests {
 
     #[test]
     fn milliseconds_win_over_seconds_and_the_gateways_own_over_its_providers() {
-        assert_eq!(wait(&[("retry-after", "2"), ("retry-after-ms", "1200")]), Some(Duration::from_millis(1_200)));
+        assert_eq!(
+            wait(&[("retry-after", "2"), ("retry-after-ms", "1200")]),
+            Some(Duration::from_millis(1_200))
+        );
         assert_eq!(wait(&[("llm_provider-retry-after", "9")]), Some(Duration::from_secs(9)));
         let both = [("llm_provider-retry-after", "9"), ("retry-after", "4")];
         assert_eq!(wait(&both), Some(Duration::from_secs(4)));
@@ -223,6 +228,9 @@ mod tests {
         ]);
         let found = remaining(&headers);
         let all: Vec<_> = found.iter().map(|r| (r.header.as_str(), r.left, r.limit)).collect();
-        assert_eq!(all, [("x-ratelimit-remaining-requests", 59, Some(60)), ("ratelimit-remaining", 7, Some(250))]);
+        assert_eq!(
+            all,
+            [("x-ratelimit-remaining-requests", 59, Some(60)), ("ratelimit-remaining", 7, Some(250))]
+        );
     }
 }

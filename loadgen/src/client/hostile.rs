@@ -122,13 +122,17 @@ async fn a_stream_that_breaks_off_is_no_answer() {
 
 #[tokio::test]
 async fn a_reason_for_its_end_is_an_end_without_done() {
-    let events = format!("{}data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"length\"}}]}}\n\n", token(" a"));
+    let events =
+        format!("{}data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"length\"}}]}}\n\n", token(" a"));
     assert_eq!(answered(format!("{STREAM}{}0\r\n\r\n", chunk(&events))).await.0, Fate::Completed);
 }
 
 #[tokio::test]
 async fn an_error_inside_an_answer_with_status_200_is_a_failure() {
-    for error in ["data: {\"error\":{\"message\":\"m\",\"code\":\"x\"}}\n\n", "event: error\ndata: {\"message\":\"m\"}\n\n"] {
+    for error in [
+        "data: {\"error\":{\"message\":\"m\",\"code\":\"x\"}}\n\n",
+        "event: error\ndata: {\"message\":\"m\"}\n\n",
+    ] {
         let text = format!("{STREAM}{}{}0\r\n\r\n", chunk(&token(" a")), chunk(error));
         let (fate, seen) = answered(text).await;
         assert_eq!((fate, seen.tokens.len()), (Fate::Failed(Kind::ErrorInside), 1), "{error}");
@@ -145,7 +149,10 @@ async fn garbage_has_names() {
     assert_eq!(kind(stream("data: {\"choices\":7}\n\n")).await, Some(Kind::Garbage));
     assert_eq!(kind(stream("\u{0}\u{1}\u{fffd}")).await, Some(Kind::Cut));
     assert_eq!(kind("SSH-2.0-server\r\n\r\n").await, Some(Kind::Protocol));
-    assert_eq!(kind("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 1\r\n\r\nx").await, Some(Kind::ContentType));
+    assert_eq!(
+        kind("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 1\r\n\r\nx").await,
+        Some(Kind::ContentType)
+    );
     assert_eq!(kind("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx").await, Some(Kind::ContentType));
     assert_eq!(kind(format!("{STREAM}zz\r\nx\r\n0\r\n\r\n")).await, Some(Kind::Protocol));
     assert_eq!(kind("").await, Some(Kind::Reset));
@@ -240,7 +247,8 @@ async fn a_slow_drip_is_followed_token_by_token() {
 #[tokio::test]
 async fn a_stream_that_does_not_end_after_done_is_answered() {
     let answer = |_, stream: TcpStream| async move {
-        let mut stream = write(stream, &format!("{STREAM}{}", chunk(&format!("{}{}", token(" a"), end(1))))).await?;
+        let mut stream =
+            write(stream, &format!("{STREAM}{}", chunk(&format!("{}{}", token(" a"), end(1))))).await?;
         tokio::time::sleep(Duration::from_secs(5)).await;
         stream.shutdown().await.ok()?;
         None
@@ -260,7 +268,8 @@ async fn nobody_listening_is_no_connection() {
     };
     let transport = Transport::new(&Target::parse(&format!("http://{address}")).unwrap()).unwrap();
     let form = Form::new(&Wire::default(), "m", OutputLengths::Index, &[], &transport);
-    let (clock, pulse, mut seen) = (Stopwatch::starting_in(Duration::ZERO), Pulse::default(), Seen::default());
+    let (clock, pulse, mut seen) =
+        (Stopwatch::starting_in(Duration::ZERO), Pulse::default(), Seen::default());
     let fate = attempt(&transport, &form, form.headers(&HEAD, 0), "".into(), &clock, &pulse, &mut seen).await;
     assert_eq!((fate, seen.status), (Fate::Failed(Kind::Connect), 0));
     assert!(seen.ended >= seen.sent);
@@ -272,7 +281,8 @@ async fn answers_that_are_not_streamed_have_their_shapes() {
         let answer = move |_, stream| async move { write(stream, &whole("200 OK", "", body)).await };
         attempts(api, false, 1, answer).await.remove(0)
     };
-    let chat = r#"{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}],"usage":{"completion_tokens":7}}"#;
+    let chat =
+        r#"{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}],"usage":{"completion_tokens":7}}"#;
     let (fate, seen) = one(Api::Chat, chat).await;
     assert_eq!((fate, seen.generated()), (Fate::Completed, 7));
     assert_eq!(one(Api::Databricks, chat).await.0, Fate::Completed);

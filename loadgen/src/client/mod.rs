@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod attempt;
+pub mod batch;
 pub mod headers;
 #[cfg(test)]
 mod hostile;
@@ -16,6 +17,6 @@ pub mod stopwatch;
 pub mod target;
 pub mod transport;
 
-pub use attempt::{Fate, Fatal, Kind, Seen};
+pub use attempt::{Fatal, Fate, Kind, Seen};
 pub use key::{Key, KeyError};
 pub use target::{Target, TargetError};

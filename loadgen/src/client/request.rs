@@ -6,8 +6,8 @@
 use super::key::Key;
 use super::transport::Transport;
 use bytes::Bytes;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::Uri;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tidegate_sim::request::RequestHead;
 use tidegate_sim::scenario::live::{Api, Wire};
 
@@ -52,29 +52,9 @@ pub struct Form {
 
 impl Form {
     /// The form of a workload called `name` on the wire. `keys`: by tenant, one for all, or none at all.
-    pub fn new(
-        wire: &Wire,
-        name: &str,
-        lengths: OutputLengths,
-        keys: &[Key],
-        transport: &Transport,
-    ) -> Self {
+    pub fn new(wire: &Wire, name: &str, lengths: OutputLengths, keys: &[Key], transport: &Transport) -> Self {
         let stream = wire.stream && wire.api != Api::Embeddings;
-        let model = serde_json::Value::from(name).to_string();
-        let mut after = match wire.api {
-            Api::Chat | Api::Databricks => r#""}]"#,
-            Api::Completions | Api::Embeddings => r#"""#,
-        }
-        .to_owned();
-        if stream {
-            after.push_str(r#","stream":true,"stream_options":{"include_usage":true}"#);
-        }
-        let before = match wire.api {
-            Api::Chat => format!(r#"{{"model":{model},"messages":[{{"role":"user","content":""#),
-            Api::Databricks => r#"{"messages":[{"role":"user","content":""#.to_owned(),
-            Api::Completions => format!(r#"{{"model":{model},"prompt":""#),
-            Api::Embeddings => format!(r#"{{"model":{model},"input":""#),
-        };
+        let (before, after) = around(wire.api, name, stream);
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let accept = if stream { "text/event-stream" } else { "application/json" };
@@ -84,11 +64,31 @@ impl Form {
             api: wire.api,
             stream,
             lengths,
-            before: before.into_bytes(),
-            after: after.into_bytes(),
+            before,
+            after,
             headers,
             keys: keys.iter().map(Key::header).collect(),
         }
+    }
+
+    /// The form of lines of batch jobs: of the same workload, not streamed, with their lengths declared.
+    pub fn of_lines(&self, api: Api, name: &str) -> Form {
+        let (before, after) = around(api, name, false);
+        Form {
+            uri: self.uri.clone(),
+            api,
+            stream: false,
+            lengths: OutputLengths::Index,
+            before,
+            after,
+            headers: HeaderMap::new(),
+            keys: self.keys.clone(),
+        }
+    }
+
+    /// The key of a tenant, as a header has it.
+    pub fn key(&self, tenant: u32) -> Option<&HeaderValue> {
+        self.keys.get(tenant as usize).or(self.keys.first())
     }
 
     /// Whether answers are streamed.
@@ -109,7 +109,7 @@ impl Form {
         headers.insert(TURN, head.turn.into());
         headers.insert(REPLICATION, replication.into());
         headers.insert(PROMPT_TOKENS, head.prompt_tokens.into());
-        if let Some(key) = self.keys.get(head.tenant as usize).or(self.keys.first()) {
+        if let Some(key) = self.key(head.tenant) {
             headers.insert(AUTHORIZATION, key.clone());
         }
         headers
@@ -139,6 +139,26 @@ impl Form {
         }
         body.into()
     }
+}
+
+/// What stands in a body before the prompt, and after it.
+fn around(api: Api, name: &str, stream: bool) -> (Vec<u8>, Vec<u8>) {
+    let model = serde_json::Value::from(name).to_string();
+    let before = match api {
+        Api::Chat => format!(r#"{{"model":{model},"messages":[{{"role":"user","content":""#),
+        Api::Databricks => r#"{"messages":[{"role":"user","content":""#.to_owned(),
+        Api::Completions => format!(r#"{{"model":{model},"prompt":""#),
+        Api::Embeddings => format!(r#"{{"model":{model},"input":""#),
+    };
+    let mut after = match api {
+        Api::Chat | Api::Databricks => r#""}]"#,
+        Api::Completions | Api::Embeddings => r#"""#,
+    }
+    .to_owned();
+    if stream {
+        after.push_str(r#","stream":true,"stream_options":{"include_usage":true}"#);
+    }
+    (before.into_bytes(), after.into_bytes())
 }
 
 fn field(body: &mut Vec<u8>, name: &str, value: u32) {

@@ -132,7 +132,10 @@ mod tests {
             (found.to_string(), found.path("/v1/models")),
             ("http://127.0.0.1:8080".into(), "/v1/models".into())
         );
-        assert_eq!(target("https://api.example/base/v1/").url("/v1/models"), "https://api.example/base/v1/models");
+        assert_eq!(
+            target("https://api.example/base/v1/").url("/v1/models"),
+            "https://api.example/base/v1/models"
+        );
         assert_eq!(target("https://[::1]:8443/x").url("/y"), "https://[::1]:8443/x/y");
     }
 
@@ -141,14 +144,17 @@ mod tests {
         for text in ["http://127.0.0.1:1", "http://localhost", "http://[::1]:80", "https://127.9.9.9"] {
             assert!(target(text).is_loopback(), "{text}");
         }
-        for text in ["http://10.0.0.1", "http://localhost.example", "https://example.com", "http://0.0.0.0:80"] {
+        for text in
+            ["http://10.0.0.1", "http://localhost.example", "https://example.com", "http://0.0.0.0:80"]
+        {
             assert!(!target(text).is_loopback(), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_address_is_refused_and_secrets_in_it_are_not_shown() {
-        for text in ["", "example.com", "ftp://x", "http://", "http://h:99999", "http://h/?a=b", "http://a b"] {
+        for text in ["", "example.com", "ftp://x", "http://", "http://h:99999", "http://h/?a=b", "http://a b"]
+        {
             assert!(Target::parse(text).is_err(), "{text}");
         }
         let error = Target::parse("http://user:sk-canary@h/").unwrap_err().to_string();

@@ -20,12 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Sends a request and whatever attempts its client makes of it. Returns when it is decided; attempts that nobody waits for
 /// may go on.
-pub(super) async fn request(
-    block: Arc<Block>,
-    arrival: Arrival,
-    open: bool,
-    alive: Alive,
-) -> Option<Ending> {
+pub(super) async fn request(block: Arc<Block>, arrival: Arrival, open: bool, alive: Alive) -> Option<Ending> {
     if block.may_send(&arrival).is_err() {
         block.tell(Fact::Unsent(arrival.head.workload, 1));
         return None;
@@ -235,7 +230,8 @@ impl Request {
     /// When the client tries again; `None` when it does not.
     fn when_again(&self, done: &Finished, kind: Option<Kind>, announced: Option<Announced>) -> Option<u64> {
         let retry = self.client().retry.as_ref()?;
-        if self.tries >= retry.most || self.block.stop.is_cancelled() || !tries_again(self, retry, done, kind) {
+        if self.tries >= retry.most || self.block.stop.is_cancelled() || !tries_again(self, retry, done, kind)
+        {
             return None;
         }
         let head = &self.arrival.head;
@@ -296,7 +292,8 @@ fn tries_again(request: &Request, retry: &Retry, done: &Finished, kind: Option<K
     let retryable = done.refusal.as_ref().is_none_or(|refusal| policy.is_retryable(refusal));
     let healed_by_time =
         !matches!(kind, Some(Kind::ClientError | Kind::ContentType | Kind::Shape | Kind::TooLarge));
-    let any = |outcomes: &[Outcome]| outcomes.iter().any(|outcome| is_tried_again(retry, *outcome, retryable));
+    let any =
+        |outcomes: &[Outcome]| outcomes.iter().any(|outcome| is_tried_again(retry, *outcome, retryable));
     match done.outcome {
         Outcome::Failed => healed_by_time && any(&[Outcome::Failed, Outcome::Lost, Outcome::Expired]),
         outcome => any(&[outcome]),

@@ -2,8 +2,8 @@
 //!
 //! Each of them with a kernel timer of its own would cost a descriptor a request.
 
-use crate::client::stopwatch::Stopwatch;
 use super::pacer::Pacer;
+use crate::client::stopwatch::Stopwatch;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;

@@ -108,11 +108,13 @@ impl Cast {
         let Ok(Start { block, alive }) = start.await else { return };
         let played = match role {
             Role::Lane(stripe) => tokio::spawn(lanes::walk(block, stripe, alive)).await,
-            Role::User(first) => tokio::spawn(async move {
-                lanes::user(block, *first, alive).await;
-                Ok(())
-            })
-            .await,
+            Role::User(first) => {
+                tokio::spawn(async move {
+                    lanes::user(block, *first, alive).await;
+                    Ok(())
+                })
+                .await
+            }
             Role::Feed(results) => {
                 drop((block, alive));
                 self.feed(user, results).await;
@@ -171,7 +173,8 @@ pub(super) async fn run(
         })
     });
     let attack = GooseAttack::initialize_with_config(configuration(users, target, options)?)?;
-    let scenario = GooseScenario::new("tidegate").register_transaction(Transaction::new(play).set_name("block"));
+    let scenario =
+        GooseScenario::new("tidegate").register_transaction(Transaction::new(play).set_name("block"));
     let ended = attack.register_scenario(scenario).execute().await;
     let requests = |metrics: &GooseMetrics| {
         metrics.requests.values().map(|request| request.success_count + request.fail_count).sum()

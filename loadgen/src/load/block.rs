@@ -5,10 +5,11 @@ use super::gauge::Gauge;
 use super::prompt::Prompts;
 use super::record::Fact;
 use super::safety::{Cap, Price, Spent};
+use crate::client::batch::BatchApi;
 use crate::client::request::Form;
+use crate::client::stopwatch::Stopwatch;
 use crate::client::transport::Transport;
 use crate::client::{Fatal, Seen};
-use crate::client::stopwatch::Stopwatch;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -32,6 +33,8 @@ pub struct Setting {
     pub forms: Vec<Form>,
     /// The way to the target.
     pub transport: Transport,
+    /// The target's batch API.
+    pub batch_api: BatchApi,
     /// Makes prompts.
     pub prompts: Arc<Prompts>,
     /// Numbers of reasons by name.
@@ -125,8 +128,12 @@ pub struct Try {
 impl Block {
     /// The body of a request.
     pub fn body(&self, arrival: &Arrival) -> Bytes {
+        self.line(&self.setting.forms[usize::from(arrival.head.workload)], arrival)
+    }
+
+    /// The body of a request in another form than that of its workload.
+    pub fn line(&self, form: &Form, arrival: &Arrival) -> Bytes {
         let head = &arrival.head;
-        let form = &self.setting.forms[usize::from(head.workload)];
         let unique = mix(self.seed ^ mix(head.index << 16 | u64::from(head.workload)));
         form.body(head, arrival.draw.output_tokens, |out| {
             let chain = arrival.chain.as_deref();

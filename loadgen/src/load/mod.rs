@@ -26,14 +26,16 @@ pub mod pacer;
 pub mod plan;
 pub mod play;
 pub mod prompt;
+pub mod quiet;
 pub mod record;
 pub mod safety;
 pub mod schedule;
+pub mod selftest;
 pub mod sending;
-pub mod tokenizer;
 #[cfg(test)]
 mod tests;
+pub mod tokenizer;
 pub mod validity;
 
-pub use play::{Outcome, play};
 pub use plan::{LoadError, Options, Plan};
+pub use play::{Outcome, play};

@@ -44,7 +44,8 @@ impl Pacer {
 #[cfg(target_os = "linux")]
 mod timer {
     use rustix::time::{
-        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
     };
     use std::io;
     use std::os::fd::OwnedFd;

@@ -14,7 +14,6 @@ use tidegate_sim::experiment::ExperimentError;
 use tidegate_sim::rng::{mix, replication_seed};
 use tidegate_sim::scenario::{Arrivals, Scenario};
 
-
 /// How to play.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -73,7 +72,9 @@ pub enum LoadError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The workload names a variable that is not set.
-    #[error("workload `{workload}` takes its key from the environment variable `{variable}`, which is not set")]
+    #[error(
+        "workload `{workload}` takes its key from the environment variable `{variable}`, which is not set"
+    )]
     NoKey {
         /// The workload.
         workload: String,
@@ -104,7 +105,9 @@ impl LoadError {
     /// What to do about it, when that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            LoadError::NotAllowed(_) => Some("agree with `--yes`, or list it under `live.targets` in the scenario"),
+            LoadError::NotAllowed(_) => {
+                Some("agree with `--yes`, or list it under `live.targets` in the scenario")
+            }
             LoadError::NoKey { .. } => Some("set it, or name a file with `--key-file`"),
             LoadError::NoPrices => Some("state `live.prices` in the scenario"),
             LoadError::Machine(_) => Some("lower `--max-in-flight`, or raise the limit with `ulimit -n`"),
@@ -239,8 +242,8 @@ impl Estimate {
 }
 
 fn estimate_of(workload: &tidegate_sim::scenario::Workload) -> WorkloadEstimate {
-    let open_ended =
-        workload.sessions.is_some() || matches!(workload.arrivals, Arrivals::Population { .. } | Arrivals::Jobs);
+    let open_ended = workload.sessions.is_some()
+        || matches!(workload.arrivals, Arrivals::Population { .. } | Arrivals::Jobs);
     WorkloadEstimate { name: workload.name.clone(), open_ended, ..WorkloadEstimate::default() }
 }
 
@@ -249,7 +252,8 @@ fn estimate_of(workload: &tidegate_sim::scenario::Workload) -> WorkloadEstimate 
 fn order(seed: u64, variants: usize, blocks: u32) -> Vec<BlockPlan> {
     let mut all = Vec::new();
     for index in 0..blocks {
-        let mut draws = (0_u64..).map(|draw| mix(mix(seed ^ 0x6c69_7665) ^ mix(u64::from(index) << 32 | draw)));
+        let mut draws =
+            (0_u64..).map(|draw| mix(mix(seed ^ 0x6c69_7665) ^ mix(u64::from(index) << 32 | draw)));
         let mut left: Vec<usize> = (0..variants).collect();
         while !left.is_empty() {
             let place = (draws.next().unwrap_or(0) % left.len() as u64) as usize;
@@ -269,8 +273,7 @@ fn keys(scenario: &Scenario, target: &Target, options: &Options) -> Result<Vec<V
             return Ok(vec![key.clone()]);
         }
         if let Some(variable) = &workload.wire.key_env {
-            let missing =
-                || LoadError::NoKey { workload: workload.name.clone(), variable: variable.clone() };
+            let missing = || LoadError::NoKey { workload: workload.name.clone(), variable: variable.clone() };
             return Ok(vec![Key::from_env(variable)?.ok_or_else(missing)?]);
         }
         match &of_all {
@@ -280,7 +283,13 @@ fn keys(scenario: &Scenario, target: &Target, options: &Options) -> Result<Vec<V
                     let text = format!("{}-{tenant}", workload.name);
                     Key::new(&text, &format!("workload `{}`", workload.name))
                 };
-                Ok((0..workload.tenants).map(of_tenant).collect::<Result<_, _>>()?)
+                // Jobs are submitted by accounts.
+                let batch = scenario
+                    .batches
+                    .iter()
+                    .find(|batch| scenario.workloads[usize::from(batch.workload)].name == workload.name);
+                let tenants = batch.map_or(workload.tenants, |batch| batch.owners);
+                Ok((0..tenants).map(of_tenant).collect::<Result<_, _>>()?)
             }
             None => Ok(Vec::new()),
         }
@@ -313,7 +322,11 @@ mod tests {
         assert!(plan("https://api.example", Options { yes: true, ..Options::default() }).is_ok());
         assert!(plan("http://127.0.0.1:1", Options::default()).is_ok());
         let text = format!("{ONE}\n[live]\ntargets = [\"https://api.example\"]");
-        let listed = Plan::new(vec![scenario(&text)], Target::parse("https://api.example/v1").unwrap(), Options::default());
+        let listed = Plan::new(
+            vec![scenario(&text)],
+            Target::parse("https://api.example/v1").unwrap(),
+            Options::default(),
+        );
         assert!(listed.is_ok());
     }
 

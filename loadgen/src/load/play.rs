@@ -12,9 +12,10 @@ use super::schedule::Schedule;
 use super::sending::Alive;
 use super::validity::{Evidence, judge};
 use super::{jobs, lanes};
+use crate::client::batch::BatchApi;
 use crate::client::request::Form;
-use crate::client::transport::Transport;
 use crate::client::stopwatch::Stopwatch;
+use crate::client::transport::Transport;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -71,7 +72,8 @@ pub fn play(
     gauge: &Arc<Gauge>,
     mut first: Option<&mut (dyn Observer + Send)>,
 ) -> Result<Outcome, LoadError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(LoadError::Start)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(LoadError::Start)?;
     let run = Run {
         plan,
         control,
@@ -106,7 +108,8 @@ pub fn play(
         measured.push(played.measured);
     }
     let interrupted = control.is_stopped();
-    let mut lives = plan.variants.iter().zip(&books).map(|(scenario, book)| run.live(scenario, book, interrupted));
+    let mut lives =
+        plan.variants.iter().zip(&books).map(|(scenario, book)| run.live(scenario, book, interrupted));
     let live = lives.next().expect("a plan has a scenario");
     let others = lives.collect();
     // Whatever still runs has been stopped.
@@ -160,25 +163,27 @@ impl Run<'_> {
         self.control.is_stopped() || self.stop.is_cancelled()
     }
 
-    fn setting(&self, variant: usize) -> Setting {
+    fn setting(&self, variant: usize) -> Result<Setting, LoadError> {
         let scenario = &self.plan.variants[variant];
         let lengths = self.plan.lengths();
         let forms = scenario.workloads.iter().zip(&self.plan.keys[variant]).enumerate();
         let forms = forms.map(|(index, (workload, keys))| {
             Form::new(&workload.wire, scenario.wire_name(index), lengths, keys, &self.transport)
         });
-        Setting {
+        let batch_api = BatchApi::new(&self.plan.target, scenario.live.dialect)?;
+        Ok(Setting {
             forms: forms.collect(),
             reasons: Setting::reasons(scenario),
             scenario: Arc::new(scenario.clone()),
             transport: self.transport.clone(),
+            batch_api,
             prompts: Arc::clone(&self.prompts),
             silence_ns: u64::try_from(self.plan.options.silence.as_nanos()).unwrap_or(u64::MAX),
             spent: Arc::clone(&self.spent),
             gauge: Arc::clone(&self.gauge),
             fatal: Arc::clone(&self.fatal),
             stop: self.stop.clone(),
-        }
+        })
     }
 
     /// Plays one block, the `number.0`th of `number.1`.
@@ -190,7 +195,7 @@ impl Run<'_> {
         more: Option<&mut (dyn Observer + Send)>,
         last: bool,
     ) -> Result<Played, LoadError> {
-        let setting = Arc::new(self.setting(block.variant));
+        let setting = Arc::new(self.setting(block.variant)?);
         let scenario = Arc::clone(&setting.scenario);
         let seed = replication_seed(scenario.seed, block.index);
         let schedule = Schedule::draw(&scenario, seed, self.plan.options.schedule_most)?;

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_sim::engine::Totals;
+use tidegate_sim::observe::jobs::JobStory;
 use tidegate_sim::observe::line::FEMTOS_PER_NANO;
 use tidegate_sim::observe::recorder::{Recorder, Recording};
-use tidegate_sim::observe::jobs::JobStory;
 use tidegate_sim::observe::{GapRun, JobFact, Observer, StepLine};
 use tidegate_sim::request::{Finished, Outcome, Settled, WorkloadId};
 use tidegate_sim::results::live::{HeaderCheck, Lag, LiveCounts, LiveWorkload};
@@ -37,8 +37,29 @@ pub enum Fact {
     Attempt(Box<Attempt>),
     /// A request of a client that may try again is over.
     Settled(Box<Settled>),
+    /// What became of the lines of a batch job.
+    Lines(WorkloadId, Lines),
     /// A batch job is in another state.
     Job(Time, Box<JobFact>),
+}
+
+/// Requests of a batch job, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// All of them.
+    pub scheduled: u64,
+    /// Answered.
+    pub succeeded: u64,
+    /// Ended otherwise.
+    pub failed: u64,
+    /// Not over when it was called off.
+    pub cancelled: u64,
+    /// Never submitted.
+    pub unsent: u64,
+    /// Prompt tokens of answers.
+    pub prompt_tokens: u64,
+    /// Output tokens of answers.
+    pub output_tokens: u64,
 }
 
 /// An attempt that is over.
@@ -306,6 +327,16 @@ impl<'o> Ledger<'o> {
                 self.totals.settled[settled.outcome as usize] += 1;
                 self.observe(|observer| observer.settled(&settled));
             }
+            Fact::Lines(workload, lines) => {
+                let tally = &mut self.tally.workloads[usize::from(workload)];
+                tally.counts.scheduled += lines.scheduled;
+                tally.counts.succeeded += lines.succeeded;
+                tally.counts.failed += lines.failed;
+                tally.counts.cancelled += lines.cancelled;
+                tally.counts.unsent += lines.unsent;
+                tally.prompt_tokens += lines.prompt_tokens;
+                tally.output += lines.output_tokens;
+            }
             Fact::Job(now, job) => {
                 self.totals.ended = self.totals.ended.max(now);
                 self.observe(|observer| observer.job(now, &job));
@@ -315,7 +346,11 @@ impl<'o> Ledger<'o> {
 
     fn attempt(&mut self, attempt: &Attempt) -> Glance {
         let Attempt { done, seen, kind, open, plain } = attempt;
-        assert_eq!(*plain, self.plain[usize::from(done.head.workload)], "a workload's clients are of one kind");
+        assert_eq!(
+            *plain,
+            self.plain[usize::from(done.head.workload)],
+            "a workload's clients are of one kind"
+        );
         self.tell(done, seen);
         self.totals.offered += 1;
         self.totals.outcomes[done.outcome as usize] += 1;

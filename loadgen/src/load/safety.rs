@@ -105,11 +105,21 @@ impl Spent {
     /// # Errors
     /// The cap that would be broken.
     pub fn take(&self, price: Price, in_flight: u64) -> Result<(), Cap> {
+        if in_flight >= self.caps.in_flight {
+            self.note(Cap::InFlight);
+            return Err(Cap::InFlight);
+        }
+        self.take_many(1, price)
+    }
+
+    /// Takes what `requests` requests take together.
+    ///
+    /// # Errors
+    /// The cap that would be broken.
+    pub fn take_many(&self, requests: u64, price: Price) -> Result<(), Cap> {
         let cost = self.prices.as_ref().map_or(0.0, |prices| price.cost(prices) * 1e9) as u64;
         let most_cost = self.caps.cost.map(|most| (most * 1e9) as u64);
-        let taken = if in_flight >= self.caps.in_flight {
-            Err(Cap::InFlight)
-        } else if !add(&self.requests, 1, self.caps.requests) {
+        let taken = if !add(&self.requests, requests, self.caps.requests) {
             Err(Cap::Requests)
         } else if !add(&self.tokens, price.prompt + price.output, self.caps.tokens) {
             Err(Cap::Tokens)

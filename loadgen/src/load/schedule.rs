@@ -84,13 +84,13 @@ impl Schedule {
 mod tests {
     use super::*;
     use crate::testing::scenario;
+    use std::ops::ControlFlow;
     use tidegate_sim::engine::{Mode, simulate};
     use tidegate_sim::observe::Observer;
     use tidegate_sim::request::RequestHead;
     use tidegate_sim::rng::replication_seed;
     use tidegate_sim::time::Time;
     use tidegate_sim::workload::arrival_hash;
-    use std::ops::ControlFlow;
 
     /// When each request reached the gateway.
     #[derive(Default)]

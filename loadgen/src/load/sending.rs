@@ -84,7 +84,8 @@ pub(super) async fn once(
     let _in_flight = setting.gauge.enter();
     let deadline = patience.map(|patience| sent.due.saturating_add(patience.as_nanos()));
     let body = block.body(&sent.arrival);
-    let work = attempt(&setting.transport, form, form.headers(head, block.index), body, &block.clock, pulse, seen);
+    let work =
+        attempt(&setting.transport, form, form.headers(head, block.index), body, &block.clock, pulse, seen);
     let ended = tokio::select! {
         biased;
         fate = work => Ok(fate),

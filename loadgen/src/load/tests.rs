@@ -1,8 +1,8 @@
 //! Whole runs over real sockets.
 
+use super::gauge::Gauge;
 use super::plan::{Options, Plan};
 use super::play::{Outcome, play};
-use super::gauge::Gauge;
 use super::safety::Caps;
 use crate::client::Target;
 use crate::testing::{Asked, scenario, serve, stream_of, whole, write};
@@ -93,7 +93,9 @@ fn a_schedule_is_played_whole_and_recorded_as_a_replication() {
     // From the schedule: the lag is the first part of every latency.
     for done in &seen.0 {
         assert_eq!(done.budget().total(), done.e2e());
-        assert!(done.dispatched.unwrap() >= done.sent && done.first_token.unwrap() >= done.dispatched.unwrap());
+        assert!(
+            done.dispatched.unwrap() >= done.sent && done.first_token.unwrap() >= done.dispatched.unwrap()
+        );
     }
 }
 
@@ -129,7 +131,11 @@ fn a_refusal_is_an_outcome_and_its_limit_is_named() {
     let (outcome, served) =
         against(scenario(CHAT), Options::default(), &Control::default(), None, |asked, stream| async move {
             let answer = match asked.number % 3 {
-                0 => whole("429 Too Many Requests", "retry-after: 1\r\nx-tidegate-reason: queue-full\r\n", "{}"),
+                0 => whole(
+                    "429 Too Many Requests",
+                    "retry-after: 1\r\nx-tidegate-reason: queue-full\r\n",
+                    "{}",
+                ),
                 1 => whole("429 Too Many Requests", "", r#"{"error":{"code":"rate_limit_exceeded"}}"#),
                 _ => stream_of(4),
             };

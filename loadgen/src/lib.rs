@@ -1,3 +1,4 @@
 //! The live side of tidegate: everything that touches sockets or clocks.
 
+pub mod clock;
 pub mod emulator;

@@ -129,6 +129,7 @@ pub fn workload(name: &str, pool: u16, tier: usize) -> Workload {
         objectives: Objectives::default(),
         sender: Default::default(),
         client: Default::default(),
+        wire: Default::default(),
     }
 }
 
@@ -159,6 +160,7 @@ pub fn scenario(horizon: Span, pools: Vec<Pool>, workloads: Vec<Workload>) -> Sc
         policy: Default::default(),
         fleet: Default::default(),
         batches: Vec::new(),
+        live: Default::default(),
         searches: Vec::new(),
         caveats: Vec::new(),
         hash: String::new(),

@@ -21,21 +21,23 @@ pub struct Ask {
     pub max_tokens: Option<u32>,
     /// Bytes of the body.
     pub body_bytes: u32,
+    /// Output tokens that the request insists on (`ignore_eos`, `min_tokens`); a mark goes before it.
+    pub forced_output: Option<u32>,
     /// Which request of the scenario it is, when it says so.
     pub mark: Option<Mark>,
     /// Identity of the conversation or prefix that its prompt repeats; 0 for none.
     pub own_prefix: u64,
 }
 
-/// Which request of a scenario a request on the wire is: the headers `x-tidegate-index`, `x-tidegate-session` and
-/// `x-tidegate-turn`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which request of a scenario a request on the wire is: the headers `x-tidegate-session`, `x-tidegate-turn` and
+/// `x-tidegate-replication`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
-    /// Position in the schedule of its workload; only of first turns.
-    pub index: u64,
-    /// Its session.
+    /// Its replication, from 0: which seed it was drawn under.
+    pub replication: u32,
+    /// Its session. An independent request is its own: its position in the schedule of its workload, from 0.
     pub session: u64,
-    /// Turn of it, from 0.
+    /// Turn of the session, from 0.
     pub turn: u32,
 }
 

@@ -262,6 +262,7 @@ replicas = 2
 step_time = { kind = "linear", base = "8ms", per_decode = "20us" }
 batching = { tokens = 512, sequences = 16 }
 kv = { blocks = 512 }
+outstanding = 24
 queue = { most = 20 }
 
 [tiers.t]

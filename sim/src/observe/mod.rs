@@ -6,6 +6,7 @@
 pub mod attempts;
 pub mod bill;
 mod counted;
+pub mod decisions;
 pub mod fleet_log;
 pub mod hist;
 pub mod jobs;

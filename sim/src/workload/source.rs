@@ -296,6 +296,29 @@ impl Source {
         Some(self.keyed_arrival(at, &keyed, (head.tenant, session, turn), (prompt_tokens, output), prefix))
     }
 
+    /// What the engine draws for a request whose draws are keyed by its session and turn: every request of a population,
+    /// and every later turn. `None` for the first turn of an open loop, whose draws come in order of [`Source::next`], and
+    /// where lengths belong to rows of a trace. O(1).
+    pub fn draw_of(&mut self, session: u64, turn: u32) -> Option<RequestDraw> {
+        if turn == 0 && !matches!(self.starts, Starts::Population { .. }) {
+            return None;
+        }
+        let keyed = Keyed::new(self.seed, self.source, session, turn);
+        let draws = keyed.turn(self.sessions.as_ref(), &self.lengths)?;
+        let created = self.created;
+        let arrival =
+            self.keyed_arrival(Time::ZERO, &keyed, (0, session, turn), (1, draws.output), self.shared);
+        // It was asked about, not made.
+        self.created = created;
+        Some(arrival.draw)
+    }
+
+    /// What requests of the session repeat after the shared beginning; see [`Prefix::own`].
+    pub fn prefix_of(&self, session: u64, prompt_tokens: u32) -> Prefix {
+        let own = if self.sessions.is_some() { session::identity(self.workload, session) } else { 0 };
+        Prefix { shared_tokens: self.shared.shared_tokens.min(prompt_tokens), own, ..self.shared }
+    }
+
     /// Why [`Source::next`] ended early: a trace that broke half-way.
     pub fn error(&self) -> Option<&SourceError> {
         self.error.as_ref()

@@ -1,5 +1,8 @@
 //! The command line: what can be asked, and how it is explained.
 
+#[cfg(feature = "live")]
+pub mod probe;
+
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -47,6 +50,12 @@ pub enum Command {
     Batch(BatchCommand),
     /// Redraw the figures of a result folder, or overlay two.
     Plot(PlotArgs),
+    /// Check a live gateway against documented limits: plan free or cheap probes, show what they cost, measure.
+    ///
+    /// Nothing is created that costs money by being there. What cannot be measured cheaply is said to be not probeable.
+    #[cfg(feature = "live")]
+    #[command(after_help = probe::EXAMPLES)]
+    Probe(Box<probe::ProbeArgs>),
 }
 
 /// Which scenario, and what to change in it.

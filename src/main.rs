@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         Command::Plan(args) => commands::plan::plan(&args),
         Command::Batch(BatchCommand::Check(args)) => commands::batch::check(&args),
         Command::Plot(args) => commands::plot::plot(&args),
+        #[cfg(feature = "live")]
+        Command::Probe(args) => commands::probe::probe(&args),
     };
     match outcome {
         Ok(code) => code,

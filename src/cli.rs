@@ -2,6 +2,9 @@
 
 #[cfg(feature = "live")]
 pub mod probe;
+mod replay;
+
+pub use replay::ReplayArgs;
 
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -48,6 +51,10 @@ pub enum Command {
     /// Look into files of batch requests.
     #[command(subcommand)]
     Batch(BatchCommand),
+    /// Run the log of `emulate` once more, offline, and say whether every decision is the same.
+    ///
+    /// Exit code 0: every decision is that of the emulator; 1: one is not; 3: the log has no end to compare with.
+    Replay(ReplayArgs),
     /// Redraw the figures of a result folder, or overlay two.
     Plot(PlotArgs),
     /// Check a live gateway against documented limits: plan free or cheap probes, show what they cost, measure.

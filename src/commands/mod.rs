@@ -7,6 +7,7 @@ pub mod plan;
 pub mod plot;
 #[cfg(feature = "live")]
 pub mod probe;
+pub mod replay;
 pub mod run;
 pub mod schema;
 pub mod trace;

@@ -14,7 +14,7 @@ pub(crate) fn plot(args: &PlotArgs) -> Result<ExitCode> {
     let metric = args.metric.as_deref().map(metric_named).transpose()?;
     let results = ResultSet::read(&args.results).map_err(complain)?;
     let other = args.compare.as_deref().map(ResultSet::read).transpose().map_err(complain)?;
-    let options = Options { metric, compare: other.as_ref() };
+    let options = Options { metric, compare: other.as_ref(), agreement: None };
     options.check(&results).map_err(complain)?;
     if let Some(other) = &other {
         warn_when_unlike(&results, other);

@@ -47,7 +47,7 @@ impl<'s> Draws<'s> {
         let marked = ask.mark.and_then(|mark| self.marked(mark));
         let mut draw = marked.unwrap_or_else(|| self.unmarked());
         if marked.is_none() {
-            draw.output_tokens = ask.forced_output.unwrap_or(draw.output_tokens);
+            draw.output_tokens = draw.output_tokens.max(ask.forced_output.unwrap_or(0));
         }
         draw.output_tokens = draw.output_tokens.min(ask.max_tokens.unwrap_or(u32::MAX)).max(1);
         // The client is a real one.

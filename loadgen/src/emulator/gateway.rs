@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::task::{Context, Poll};
 use tidegate_sim::observe::{JobFact, PoolSample};
 use tidegate_sim::request::{Finished, WorkloadId};
 use tidegate_sim::scenario::Scenario;
@@ -21,7 +22,8 @@ pub struct Ask {
     pub max_tokens: Option<u32>,
     /// Bytes of the body.
     pub body_bytes: u32,
-    /// Output tokens that the request insists on (`ignore_eos`, `min_tokens`); a mark goes before it.
+    /// Output tokens that the request insists on, as far as `max_tokens` lets it (`min_tokens`; all of `max_tokens` with
+    /// `ignore_eos`): it gets no fewer. A mark goes before it.
     pub forced_output: Option<u32>,
     /// Which request of the scenario it is, when it says so.
     pub mark: Option<Mark>,
@@ -223,6 +225,13 @@ impl Pending {
     pub async fn next(&mut self) -> Option<Told> {
         let told = self.told.recv().await;
         self.over |= matches!(told, Some(Told::Done(_)) | None);
+        told
+    }
+
+    /// As [`Pending::next`], for bodies that are polled.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Told>> {
+        let told = self.told.poll_recv(cx);
+        self.over |= matches!(told, Poll::Ready(Some(Told::Done(_)) | None));
         told
     }
 

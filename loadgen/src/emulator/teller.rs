@@ -1,6 +1,7 @@
 //! Who hears what of a live run: requests their tokens, jobs their states, `/metrics` its counters.
 
 use super::driver::Ear;
+use super::ears::Ears;
 use super::gateway::{BUCKETS, Buckets, Gauges, JobHandle, JobTold, LineDone, Told, WorkloadGauge};
 use std::collections::HashMap;
 use tidegate_sim::observe::{JobFact, JobState, Observer, PoolSample};
@@ -12,7 +13,8 @@ use tokio::sync::mpsc;
 /// The observer of an emulator's engine.
 #[derive(Debug)]
 pub(super) struct Teller {
-    ears: HashMap<(WorkloadId, u64), Ear>,
+    /// By workload.
+    ears: Vec<Ears>,
     jobs: HashMap<(u16, u32), mpsc::UnboundedSender<JobTold>>,
     /// Requests of jobs in flight: batch, job, line.
     lines: HashMap<(WorkloadId, u64), (u16, u32, u32)>,
@@ -26,7 +28,7 @@ impl Teller {
         let reasons = scenario.policy.reasons();
         let workload = |_: &_| WorkloadGauge { refusals: vec![0; reasons], ..WorkloadGauge::default() };
         Teller {
-            ears: HashMap::new(),
+            ears: scenario.workloads.iter().map(|_| Ears::default()).collect(),
             jobs: HashMap::new(),
             lines: HashMap::new(),
             of_jobs: scenario.workloads.iter().map(|w| matches!(w.arrivals, Arrivals::Jobs)).collect(),
@@ -40,12 +42,12 @@ impl Teller {
 
     /// A request will come: who hears of it.
     pub(super) fn expect(&mut self, workload: WorkloadId, number: u64, ear: Ear) {
-        self.ears.insert((workload, number), ear);
+        self.ears[usize::from(workload)].insert(number, ear);
     }
 
     /// Nobody hears of a request any more.
     pub(super) fn forget(&mut self, workload: WorkloadId, number: u64) {
-        self.ears.remove(&(workload, number));
+        self.ears[usize::from(workload)].remove(number);
     }
 
     /// A job will come.
@@ -61,7 +63,7 @@ impl Teller {
     }
 
     fn tell(&self, workload: WorkloadId, number: u64, told: Told) {
-        if let Some(ear) = self.ears.get(&(workload, number)) {
+        if let Some(ear) = self.ears[usize::from(workload)].get(number) {
             // A handler that has gone hangs up by itself.
             let _ = ear.send(told);
         }

@@ -8,6 +8,7 @@
 //! ones: the number of replications may depend on what the properties looked like, so figures that properties name
 //! should be judged by their verdicts.
 
+mod collect;
 mod expect;
 pub mod measured;
 mod paired;
@@ -20,24 +21,22 @@ pub mod verdict;
 use crate::engine::{Feed, Mode, Totals, simulate};
 use crate::observe::fleet_log::FleetEvent;
 use crate::observe::jobs::JobStory;
-use crate::observe::recorder::{Reading, Recorder, Recording};
-use crate::observe::recording::Asked;
+use crate::observe::recorder::{Recorder, Recording};
 use crate::observe::{Nobody, Observer};
 use crate::request::{Arrival, RequestHead, WorkloadId};
 use crate::results::comparison::Comparison;
 use crate::results::figure::{measure_name, measure_unit};
-use crate::results::{
-    BoundRow, Estimate, ExpectationRow, Provenance, Summary, Unit, Verdict, VerdictRow, asked,
-};
+use crate::results::{BoundRow, Estimate, ExpectationRow, Provenance, Summary, Unit, Verdict, VerdictRow};
 use crate::rng::replication_seed;
 use crate::scenario::{Bound, Property, Scenario};
 use crate::time::Time;
 use crate::workload::{Source, SourceError, SourceHash};
-use expect::{Expectations, Finding, Found};
-use paired::{Against, Compared, comparisons};
+use collect::{Collected, Replication, Rest, figures_count, questions};
+use expect::Expectations;
+use paired::{Against, comparisons};
 use ratio::RatioDecision;
 use replicate::{Control, replicate};
-use statistics::{ALPHA, Evidence, Kind, Plan, interval};
+use statistics::{ALPHA, Plan};
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use verdict::{Decision, decide};
@@ -72,6 +71,12 @@ pub enum ExperimentError {
         /// Name of the variant, `base` for the scenario without one.
         variant: String,
     },
+    /// Nothing was measured of the variant that properties are decided for.
+    #[error("nothing was measured of variant `{variant}`")]
+    Unmeasured {
+        /// Name of the variant, `base` for the scenario without one.
+        variant: String,
+    },
     /// The threads could not be started.
     #[error("cannot start `{threads}` threads: {source}")]
     Threads {
@@ -88,6 +93,7 @@ impl ExperimentError {
         match self {
             ExperimentError::Source { source, .. } => source.hint(),
             ExperimentError::Variant { .. } => Some("declare it under `variants`"),
+            ExperimentError::Unmeasured { .. } => Some("play at least one block of it"),
             ExperimentError::Threads { .. } => Some("ask for fewer with `--threads`"),
         }
     }
@@ -121,41 +127,6 @@ pub struct Experiment {
     /// Hash of the arrivals of the first replication; empty when that was stopped before it had drawn them all.
     pub arrival_hash: String,
     plan: Plan,
-}
-
-/// One replication.
-struct Replication {
-    recording: Recording,
-    totals: Totals,
-    cut: bool,
-    /// One for each claim; empty when the replication was cut, because a part of it shows nothing.
-    findings: Vec<Finding>,
-    /// Only of the first.
-    arrival_hash: Option<String>,
-    /// Only of the first.
-    fleet: Vec<FleetEvent>,
-    /// Only of the first.
-    jobs: Vec<JobStory>,
-    /// One for each comparison; empty when the replication was cut.
-    folded: Vec<paired::Folded>,
-}
-
-/// What the replications so far have left.
-#[derive(Default)]
-struct Collected {
-    pooled: Option<Recording>,
-    seeds: Vec<u64>,
-    totals: Vec<Totals>,
-    arrival_hash: Option<String>,
-    fleet: Vec<FleetEvent>,
-    jobs: Vec<JobStory>,
-    found: Found,
-    /// By question, by replication.
-    readings: Vec<Vec<Option<Reading>>>,
-    /// By comparison.
-    compared: Vec<Compared>,
-    /// The first replication that was cut, in case none is whole.
-    cut: Option<(u64, Replication)>,
 }
 
 /// Runs `scenario` until its properties are decided or its last declared look is over.
@@ -238,28 +209,13 @@ pub fn run_against(
     let compared = against.iter().zip(&collected.compared);
     let compared = compared.map(|(against, compared)| compared.rows(against, &ratios, &plan)).collect();
     let interrupted = stopped && (wanted_more || collected.seeds.len() < start as usize);
-    let partial = collected.fall_back(&questions);
-    let figures = figures_count(scenario);
-    let estimates = (0..figures).map(|i| estimate(&collected.evidence(&questions, i), kind(&questions[i])));
-    let estimates = estimates.collect();
-    let arrival_hash = collected.arrival_hash.take().unwrap_or_default();
-    let recording = collected.pooled.expect("a whole replication or a part of one is there");
-    assert_conserved(&recording, &collected.totals);
-    Ok(Experiment {
-        recording,
-        seeds: collected.seeds,
-        totals: collected.totals,
-        estimates,
+    let rest = Rest {
         decisions: decisions.into_iter().flatten().collect(),
-        expectations: collected.found.rows(scenario),
         comparisons: compared,
         interrupted,
-        partial,
-        fleet: collected.fleet,
-        jobs: collected.jobs,
-        arrival_hash,
         plan,
-    })
+    };
+    Ok(collected.conclude(scenario, &questions, rest))
 }
 
 impl Experiment {
@@ -284,6 +240,7 @@ impl Experiment {
         let rows = rows.map(|(property, found)| row(scenario, &self.plan, property, found)).collect();
         let provenance = Provenance::new(scenario, self.arrival_hash.clone(), self.seeds.clone());
         let summary = Summary::new(scenario, &self.recording, provenance, rows, &self.estimates);
+        let summary = if self.plan.is_of_blocks() { measured::seen(summary) } else { summary };
         Summary {
             interrupted: self.interrupted,
             expectations: self.expectations.clone(),
@@ -331,100 +288,6 @@ fn row(scenario: &Scenario, plan: &Plan, property: &Property, found: &Decision) 
         }),
         confidence: confidence(found, plan),
         reason: found.reason.clone(),
-    }
-}
-
-/// The figures of every report, then those of the properties.
-fn questions(scenario: &Scenario) -> Vec<Asked> {
-    let named = scenario.properties.iter().map(|p| Asked::Workload(p.workload, p.measure));
-    asked(scenario).into_iter().chain(named).collect()
-}
-
-fn figures_count(scenario: &Scenario) -> usize {
-    asked(scenario).len()
-}
-
-/// What kind of figure answers a question. A pool's occupancy is a share of time, not of requests.
-fn kind(question: &Asked) -> Kind {
-    match question {
-        Asked::Workload(_, measure) => Kind::of(measure),
-        Asked::Budget(..) | Asked::Beside(_) | Asked::Pool(..) | Asked::Tier(..) => Kind::Amount,
-    }
-}
-
-fn estimate(evidence: &Evidence, kind: Kind) -> Option<Estimate> {
-    let pooled = evidence.pooled?;
-    let found = interval(evidence, kind, ALPHA);
-    Some(Estimate {
-        value: pooled.value,
-        low: found.map(|i| i.low),
-        high: found.map(|i| i.high),
-        samples: pooled.samples,
-        replications: evidence.present().count() as u32,
-    })
-}
-
-impl Collected {
-    fn take(&mut self, seed: u64, mut done: Replication, questions: &[Asked], against: &[Against<'_>]) {
-        self.arrival_hash = self.arrival_hash.take().or(done.arrival_hash.take());
-        self.fleet.append(&mut done.fleet);
-        self.jobs.append(&mut done.jobs);
-        if done.cut {
-            self.cut.get_or_insert((seed, done));
-            return;
-        }
-        self.found.take(std::mem::take(&mut done.findings));
-        for ((compared, against), folded) in self.compared.iter_mut().zip(against).zip(&done.folded) {
-            compared.take(against, folded);
-        }
-        self.add(seed, done, questions);
-    }
-
-    fn add(&mut self, seed: u64, done: Replication, questions: &[Asked]) {
-        for (readings, question) in self.readings.iter_mut().zip(questions) {
-            readings.push(done.recording.answer(question));
-        }
-        self.seeds.push(seed);
-        self.totals.push(done.totals);
-        match &mut self.pooled {
-            Some(pooled) => pooled.merge(&done.recording),
-            None => self.pooled = Some(done.recording),
-        }
-    }
-
-    /// With no whole replication, what there is of the first is better than nothing: its own time is the horizon.
-    /// Returns whether that was needed.
-    fn fall_back(&mut self, questions: &[Asked]) -> bool {
-        if self.pooled.is_some() {
-            return false;
-        }
-        let (seed, mut done) = self.cut.take().expect("the first replication is always started");
-        let ended = done.totals.ended - Time::ZERO;
-        done.recording.horizon = done.recording.horizon.min(ended.max(done.recording.warmup));
-        self.add(seed, done, questions);
-        true
-    }
-
-    /// Decides a property that compares, after the whole replications there are.
-    fn decide_ratio(
-        &self,
-        against: &[Against<'_>],
-        property: usize,
-        plan: &Plan,
-    ) -> (RatioDecision, Vec<usize>) {
-        let found = against.iter().zip(&self.compared);
-        let mut found =
-            found.filter_map(|(against, compared)| Some((against, compared, against.position(property)?)));
-        let (against, compared, position) =
-            found.next().expect("every property that compares has a comparison");
-        compared.decide(against, position, plan, self.seeds.len() as u32)
-    }
-
-    fn evidence(&self, questions: &[Asked], index: usize) -> Evidence {
-        Evidence {
-            readings: self.readings[index].clone(),
-            pooled: self.pooled.as_ref().and_then(|pooled| pooled.answer(&questions[index])),
-        }
     }
 }
 
@@ -545,20 +408,5 @@ impl Watch<'_> {
     fn tell(&mut self, now: Time, requests: u64) {
         self.control.advance(now.as_nanos() - self.told_ns, requests - self.told_requests);
         (self.told_ns, self.told_requests) = (now.as_nanos(), requests);
-    }
-}
-
-/// Every request that was offered ended once, and the counted ones are among all.
-fn assert_conserved(recording: &Recording, totals: &[Totals]) {
-    for (index, run) in totals.iter().enumerate() {
-        let over: u64 = run.outcomes.iter().sum();
-        assert_eq!(run.offered, over, "replication {index}: offered requests and outcomes differ");
-    }
-    let offered: u64 = totals.iter().map(|run| run.offered).sum();
-    let counted: u64 = recording.workloads.iter().map(|w| w.offered).sum();
-    assert!(counted <= offered, "{counted} requests were counted, only {offered} offered");
-    for workload in &recording.workloads {
-        let over: u64 = workload.outcomes.iter().sum();
-        assert_eq!(workload.offered, over, "workload `{}`: offered and outcomes differ", workload.name);
     }
 }

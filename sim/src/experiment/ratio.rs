@@ -100,11 +100,11 @@ pub enum Problem {
 }
 
 impl Problem {
-    fn text(&self, replications: u32, measure: &Measure) -> String {
+    fn text(&self, replications: u32, plan: &Plan, measure: &Measure) -> String {
         match self {
             Problem::Broken => "a figure is 0 or not finite".to_owned(),
             Problem::Missing(missing) => {
-                format!("{missing} of {replications} replications have no sample")
+                format!("{missing} of {replications} {} have no sample", plan.noun())
             }
             Problem::Few(completed) => {
                 let (completed, least) = (count(*completed), count(LEAST));
@@ -387,11 +387,12 @@ fn conclude(
             format!("{} (nothing is drawn at random; {place})", shown(interval.centre))
         } else {
             format!(
-                "{} ({} % interval {} to {}, {replications} replications; {place})",
+                "{} ({} % interval {} to {}, {replications} {}; {place})",
                 shown(interval.centre),
                 trimmed(100.0 * (1.0 - alpha.unwrap_or(0.0)), 2),
                 shown(interval.low),
-                shown(interval.high)
+                shown(interval.high),
+                plan.noun()
             )
         })
     });
@@ -409,7 +410,7 @@ fn conclude(
     } else if let Some(index) = unjudged {
         let number = found.iter().filter(|cell| !judged(cell)).count();
         let problem = found[index].problem.as_ref().expect("it has one");
-        let problem = problem.text(replications, measure);
+        let problem = problem.text(replications, plan, measure);
         let many = if number > 1 {
             format!("{number} of {} cells cannot be judged, first ", cells.len())
         } else {

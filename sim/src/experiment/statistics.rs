@@ -204,6 +204,7 @@ pub struct Plan {
     looks: Vec<u32>,
     spend: Vec<f64>,
     certain: bool,
+    blocks: bool,
 }
 
 impl Plan {
@@ -229,12 +230,28 @@ impl Plan {
                 ALPHA * share
             })
             .collect();
-        Plan { looks: looks.to_vec(), spend, certain: false }
+        Plan { looks: looks.to_vec(), spend, certain: false, blocks: false }
     }
 
     /// One look at one replication of something in which nothing is drawn at random: its figures are the truth.
     pub fn certain() -> Self {
-        Plan { looks: vec![1], spend: vec![0.0], certain: true }
+        Plan { looks: vec![1], spend: vec![0.0], certain: true, blocks: false }
+    }
+
+    /// One look at `count` blocks of a live run, at least one. Their number is fixed before the first is played, so the
+    /// look may spend all of [`ALPHA`]; when fewer were played to their end, nothing is decided.
+    pub fn blocks(count: u32) -> Self {
+        Plan { blocks: true, ..Plan::new(&[count]) }
+    }
+
+    /// Whether its replications are blocks of a live run.
+    pub fn is_of_blocks(&self) -> bool {
+        self.blocks
+    }
+
+    /// What its replications are called in a sentence.
+    pub fn noun(&self) -> &'static str {
+        if self.blocks { "blocks" } else { "replications" }
     }
 
     /// Whether nothing is random, so that figures are not estimates.

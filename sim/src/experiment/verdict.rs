@@ -106,7 +106,8 @@ fn judge(
     if evidence.missing() > 0 && (plan.is_certain() || replications >= 2) {
         let (missing, label) = (evidence.missing(), measure_name(measure));
         return Judged::unclear(format!(
-            "{missing} of {replications} replications have no sample of {label}"
+            "{missing} of {replications} {} have no sample of {label}",
+            plan.noun()
         ));
     }
     let Some(alpha) = alpha.filter(|_| replications >= 2) else {
@@ -124,9 +125,9 @@ fn judge(
         let reason = match measure {
             // Their samples are the jobs.
             Measure::Jobs(JobShare::RequestsCompleted | JobShare::RequestsExpired) => {
-                format!("no {one} against it in {samples} jobs in {replications} replications")
+                format!("no {one} against it in {samples} jobs in {replications} {}", plan.noun())
             }
-            _ => format!("no {one} against it among {samples} in {replications} replications"),
+            _ => format!("no {one} against it among {samples} in {replications} {}", plan.noun()),
         };
         return Judged::of(Verdict::Holds, reason);
     }
@@ -135,10 +136,11 @@ fn judge(
     };
     let unit = measure_unit(measure);
     let basis = format!(
-        "{} ({} % interval {}, {replications} replications)",
+        "{} ({} % interval {}, {replications} {})",
         unit.show(found.centre),
         trimmed(100.0 * (1.0 - alpha), 2),
-        unit.show_range(found.low, found.high)
+        unit.show_range(found.low, found.high),
+        plan.noun()
     );
     compare(&found, measure, bound, &basis)
 }
@@ -154,6 +156,13 @@ fn counted(measure: &Measure) -> &'static str {
 /// Why nothing can be decided at a count of replications that is not a look, and whether more replications may help.
 pub(super) fn unlooked(plan: &Plan, replications: u32) -> (String, bool) {
     match plan.looks().iter().find(|look| **look > replications) {
+        Some(all) if plan.is_of_blocks() => (
+            format!("{replications} of the {all} blocks that were planned are whole: it takes all of them"),
+            false,
+        ),
+        None if plan.is_of_blocks() && replications < 2 => {
+            ("one block has no interval: it takes 2 at least".to_owned(), false)
+        }
         Some(next) => (format!("{replications} of the {next} replications that the next look needs"), true),
         None if replications < 2 => {
             ("one replication has no interval: declare more in `scenario.replications`".to_owned(), false)

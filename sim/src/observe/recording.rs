@@ -586,16 +586,7 @@ impl Recording {
             (seconds > 0.0).then(|| Reading { value: count as f64 / seconds, samples })
         };
         match *measure {
-            Measure::Quantile(metric, quantile) => {
-                let latency = pooled(chosen, metric)?;
-                let value = latency.quantile_ns(quantile)? as f64;
-                Some(Reading { value, samples: latency.count() })
-            }
-            Measure::Mean(metric) => {
-                let count = chosen.iter().map(|w| w.latency(metric).count()).sum::<u64>();
-                let total = chosen.iter().map(|w| w.latency(metric).sum_ns()).sum::<u128>();
-                (count > 0).then(|| Reading { value: total as f64 / count as f64, samples: count })
-            }
+            Measure::Quantile(..) | Measure::Mean(_) => latency_of(chosen.iter(), measure),
             Measure::Share(Outcome::Cancelled) => {
                 let attempts = || chosen.iter().filter_map(|w| w.attempts.as_ref());
                 let offered: u64 = attempts().map(|all| all.offered).sum();
@@ -663,11 +654,33 @@ impl Recording {
     }
 }
 
+/// A quantile or mean of a latency of all of `workloads` together; `None` without a sample, and of other measures.
+pub fn latency_of<'a>(
+    workloads: impl Iterator<Item = &'a WorkloadRecord> + Clone,
+    measure: &Measure,
+) -> Option<Reading> {
+    match *measure {
+        Measure::Quantile(metric, quantile) => {
+            let latency = pooled(workloads, metric)?;
+            let value = latency.quantile_ns(quantile)? as f64;
+            Some(Reading { value, samples: latency.count() })
+        }
+        Measure::Mean(metric) => {
+            let count = workloads.clone().map(|w| w.latency(metric).count()).sum::<u64>();
+            let total = workloads.map(|w| w.latency(metric).sum_ns()).sum::<u128>();
+            (count > 0).then(|| Reading { value: total as f64 / count as f64, samples: count })
+        }
+        _ => None,
+    }
+}
+
 /// The latency `metric` of all of `workloads` together; `None` when there is no workload.
-fn pooled(workloads: &[WorkloadRecord], metric: Metric) -> Option<std::borrow::Cow<'_, Latency>> {
-    let (first, rest) = workloads.split_first()?;
-    let mut all = std::borrow::Cow::Borrowed(first.latency(metric));
-    for other in rest {
+fn pooled<'a>(
+    mut workloads: impl Iterator<Item = &'a WorkloadRecord>,
+    metric: Metric,
+) -> Option<std::borrow::Cow<'a, Latency>> {
+    let mut all = std::borrow::Cow::Borrowed(workloads.next()?.latency(metric));
+    for other in workloads {
         all.to_mut().merge(other.latency(metric));
     }
     Some(all)

@@ -59,6 +59,21 @@ pub fn respond(limit: &Limit, refusal: &Refusal, envelope: &str, key: &str) -> R
     Response { status: answer.status, headers, body }
 }
 
+/// An answer that no limit gives (a key that nobody knows, a body that cannot be read) in the vendor's envelope. The
+/// message goes in as it is.
+pub fn say(status: u16, code: &str, message: &str, envelope: &str) -> Response {
+    let body = fill_envelope(envelope, |placeholder| match placeholder {
+        "status" => Some(Json::Number(status.into())),
+        "code" => Some(Json::Text(code)),
+        "message" => Some(Json::Text(message)),
+        "retry_after" => Some(Json::Null),
+        "limit" | "current" => Some(Json::Number(0)),
+        "row" => Some(Json::Text("")),
+        _ => None,
+    });
+    Response { status, headers: vec![("content-type", "application/json".to_owned())], body }
+}
+
 /// A part of a template.
 enum Piece<'a> {
     Text(&'a str),
@@ -259,6 +274,14 @@ mod tests {
         assert_eq!(body["a"], "say \"no\" to\n\"x\" \\");
         assert_eq!(body["b"], "<say \"no\" to\n\"x\" \\>");
         assert_eq!(body["d"], "REQUEST_LIMIT_EXCEEDED");
+    }
+
+    #[test]
+    fn what_no_limit_says_is_said_word_for_word() {
+        let found = say(404, "not_found", "no {limit} of \"x\"", ENVELOPE);
+        let body: serde_json::Value = serde_json::from_str(&found.body).unwrap();
+        assert_eq!((found.status, body["message"].as_str()), (404, Some("no {limit} of \"x\"")));
+        assert_eq!((body["code"].as_str(), &body["wait"]), (Some("not_found"), &serde_json::Value::Null));
     }
 
     #[test]

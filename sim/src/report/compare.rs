@@ -2,72 +2,107 @@
 //! different requests.
 
 use super::axis::Axis;
-use super::figures::{color, figures, latency_axis, metric_title, sample_word};
+use super::figures::{bulk_end, color, figures, latency_axis, metric_title, sample_word};
+use super::options::Options;
 use super::plot::{About, Look, Plot, Series};
 use super::shape;
-use crate::results::figure::count;
+use crate::results::against::{Matched, is_prediction, matched, roles, same_arrivals};
+use crate::results::figure::{Unit, count};
 use crate::results::{ResultSet, Summary, TimelineRow};
 use crate::scenario::Metric;
 
-/// The figures that both result sets have.
-pub(super) fn figures_of_both(a: &ResultSet, b: &ResultSet, only: Option<Metric>) -> Vec<Plot> {
+/// The figures that both result sets have: of one latency, or of all; not those that `agreement` leaves out.
+pub(super) fn figures_of_both(a: &ResultSet, b: &ResultSet, options: &Options<'_>) -> Vec<Plot> {
     let mut plots = Vec::new();
     let names = names(&a.summary, &b.summary);
-    for workload in &a.summary.workloads {
-        for metric in Metric::ALL {
-            let skipped =
-                only.map_or(metric == Metric::ClientE2e && workload.network_ns == 0, |only| metric != only);
-            let both = (a.latency(&workload.name, metric), b.latency(&workload.name, metric));
-            let (false, (Some(left), Some(right))) = (skipped, both) else { continue };
-            let mut series = shape::tail_series(left, &names[0], color(metric), Look::Solid);
-            series.extend(shape::tail_series(right, &names[1], other_color(metric), Look::Dashed));
-            let mut caption = captions(a, b);
-            caption.push(format!(
-                "{} against {} {}; dotted where fewer than 10 lie beyond",
-                count(left.len()),
-                count(right.len()),
-                sample_word(metric)
-            ));
-            plots.push(Plot {
-                name: format!("{}-{}-percentiles-compared", workload.name, metric.name()),
-                about: About::Workload(workload.name.clone()),
-                title: format!("{} of {}, by percentile", metric_title(metric), workload.name),
-                caption,
-                x: Axis::tail(left.len().max(right.len())),
-                y: latency_axis(metric.name(), &[left, right]),
-                series,
-                marks: Vec::new(),
-                shaded: Vec::new(),
-                limits: Vec::new(),
-            });
-            let (least, most) = (left.min().min(right.min()), left.max().max(right.max()));
-            let line = |which: usize, color, look, points| Series {
-                label: names[which].clone(),
-                color,
-                look,
-                points,
-            };
-            plots.push(Plot {
-                name: format!("{}-{}-cdf-compared", workload.name, metric.name()),
-                about: About::Workload(workload.name.clone()),
-                title: format!("{} of {}, cumulative", metric_title(metric), workload.name),
-                caption: captions(a, b),
-                x: Axis::log_duration(&format!("{} (log scale)", metric.name()), least as f64, most as f64),
-                y: Axis::whole(format!("{} at most this long", sample_word(metric))),
-                series: vec![
-                    line(0, color(metric), Look::Solid, shape::cumulative(left)),
-                    line(1, other_color(metric), Look::Dashed, shape::cumulative(right)),
-                ],
-                marks: Vec::new(),
-                shaded: Vec::new(),
-                limits: Vec::new(),
-            });
+    for found in matched(a, b, options.metric) {
+        let left_out = options.agreement.is_some_and(|all| all.leaves_out(&found.workload, found.metric));
+        if !left_out {
+            plots.extend(overlays(a, b, &names, &found));
         }
     }
-    if only.is_none() {
+    if options.metric.is_none() {
         plots.extend(timelines(a, b, &names));
     }
     plots
+}
+
+/// One latency of both: histograms, percentiles, distribution functions.
+fn overlays(a: &ResultSet, b: &ResultSet, names: &[String; 2], found: &Matched) -> [Plot; 3] {
+    let [left, right] = &found.histograms;
+    let (workload, metric) = (&found.workload, found.metric);
+    let colors = [color(metric), other_color(metric)];
+    let mut caption = captions(a, b);
+    if found.added_ns > 0 {
+        let network = Unit::Ns.show(found.added_ns as f64);
+        caption
+            .push(format!("{network} of network round trip are added to what was predicted at the gateway"));
+    }
+    let plot = |kind: &str, title: &str, caption: Vec<String>, x: Axis, y: Axis, series: Vec<Series>| Plot {
+        name: format!("{workload}-{}-{kind}-compared", metric.name()),
+        about: About::Workload(workload.clone()),
+        title: format!("{} of {workload}{title}", metric_title(metric)),
+        caption,
+        x,
+        y,
+        series,
+        marks: Vec::new(),
+        shaded: Vec::new(),
+        limits: Vec::new(),
+    };
+    let line = |which: usize, look, points| Series {
+        label: names[which].clone(),
+        color: colors[which],
+        look,
+        points,
+    };
+    let log_axis = |most: u64| {
+        let least = left.min().min(right.min());
+        Axis::log_duration(&format!("{} (log scale)", metric.name()), least as f64, most as f64)
+    };
+    // Bars of both have the same edges.
+    let (least, end) = (left.min().min(right.min()) as f64, bulk_end(left).max(bulk_end(right)));
+    let outlines = [left, right].map(|histogram| shape::outline(histogram, least, end as f64));
+    let highest = outlines.iter().flatten().map(|point| point.1).fold(0.0, f64::max);
+    let [first, second] = outlines;
+    let mut counted = caption.clone();
+    counted.push(format!(
+        "{} against {} {}; dotted where fewer than 10 lie beyond",
+        count(left.len()),
+        count(right.len()),
+        sample_word(metric)
+    ));
+    let mut tails = shape::tail_series(left, &names[0], colors[0], Look::Solid);
+    tails.extend(shape::tail_series(right, &names[1], colors[1], Look::Dashed));
+    [
+        plot(
+            "histogram",
+            "",
+            caption.clone(),
+            log_axis(end),
+            Axis::share(format!("{} per bar", sample_word(metric)), highest),
+            vec![line(0, Look::Area, first), line(1, Look::Dashed, second)],
+        ),
+        plot(
+            "percentiles",
+            ", by percentile",
+            counted,
+            Axis::tail(left.len().max(right.len())),
+            latency_axis(metric.name(), &[left, right]),
+            tails,
+        ),
+        plot(
+            "cdf",
+            ", cumulative",
+            caption,
+            log_axis(left.max().max(right.max())),
+            Axis::whole(format!("{} at most this long", sample_word(metric))),
+            vec![
+                line(0, Look::Solid, shape::cumulative(left)),
+                line(1, Look::Dashed, shape::cumulative(right)),
+            ],
+        ),
+    ]
 }
 
 /// Queues over time of the pools that both have.
@@ -106,9 +141,13 @@ fn other_color(metric: Metric) -> usize {
     (color(metric) + 1) % 5
 }
 
-/// How the two are called: by scenario and variant, and by letter where those are equal.
+/// How the two are called: by scenario and variant; by letter where those are equal, and by role where one is a
+/// prediction of the other.
 pub(super) fn names(a: &Summary, b: &Summary) -> [String; 2] {
-    if a.title() == b.title() {
+    if is_prediction(a, b) {
+        let [first, second] = roles(a, b);
+        [format!("{first}: {}", a.title()), format!("{second}: {}", b.title())]
+    } else if a.title() == b.title() {
         [format!("A: {}", a.title()), format!("B: {}", b.title())]
     } else {
         [a.title(), b.title()]
@@ -127,7 +166,7 @@ fn captions(a: &ResultSet, b: &ResultSet) -> Vec<String> {
 
 /// Whether the two saw the same requests, in a sentence.
 pub(super) fn same_requests(a: &Summary, b: &Summary) -> &'static str {
-    if a.provenance.arrival_hash == b.provenance.arrival_hash {
+    if same_arrivals(a, b) {
         "same arrivals in both (equal arrival hashes): differences come from the system"
     } else {
         "DIFFERENT ARRIVALS (arrival hashes differ): differences come from the requests, too"

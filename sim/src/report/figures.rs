@@ -143,7 +143,7 @@ fn histogram_plot(
 
 /// Where a histogram's figure ends: at its largest value, or well above the 99.9th percentile when a thin tail would
 /// squeeze everything else to the left. The caption counts what is not shown.
-fn bulk_end(histogram: &Histogram<u64>) -> u64 {
+pub(super) fn bulk_end(histogram: &Histogram<u64>) -> u64 {
     let bulk = histogram.value_at_quantile(0.999);
     let width = bulk as f64 / histogram.min().max(1) as f64;
     let end = (bulk as f64 * width.powf(0.15)) as u64;

@@ -4,7 +4,9 @@ use super::canvas::Svg;
 use super::compare::{names, same_requests};
 use super::palette;
 use super::plot::{About, Plot};
+use crate::results::against::{Agreement, same_arrivals};
 use crate::results::figure::{Estimate, Figure, QUANTILES, Unit, count, quantile_name};
+use crate::results::live::{LiveSummary, Validity};
 use crate::results::table::Table;
 use crate::results::{
     BindsFirst, Comparison, ExpectationRow, PoolSummary, ProfileRow, ResultSet, Summary, Verdict,
@@ -64,6 +66,7 @@ pub(super) fn report(results: &ResultSet, drawn: &[(Plot, Svg)]) -> String {
             interrupted => summary.interrupted,
             verdict => overall(summary),
             profile => summary.profile.as_ref().map(ProfileRow::text),
+            live => summary.live.as_ref().map(live),
             properties => summary.properties.iter().map(property).collect::<Vec<_>>(),
             expectations => expectations(summary),
             caveats => caveats(summary),
@@ -85,10 +88,28 @@ pub(super) fn report(results: &ResultSet, drawn: &[(Plot, Svg)]) -> String {
     )
 }
 
-/// The page of two result sets over each other.
-pub(super) fn compare(a: &ResultSet, b: &ResultSet, drawn: &[(Plot, Svg)]) -> String {
+/// The page of two result sets over each other; with an `agreement`, errors, distances and both verdicts as well.
+pub(super) fn compare(
+    a: &ResultSet,
+    b: &ResultSet,
+    agreement: Option<&Agreement>,
+    drawn: &[(Plot, Svg)],
+) -> String {
     let [left, right] = names(&a.summary, &b.summary);
-    let tables: Vec<Value> = a
+    let tables = |workload: &WorkloadSummary, other: &WorkloadSummary| -> Vec<Value> {
+        let found = agreement.and_then(|all| {
+            let found = all.workloads.iter().find(|found| found.workload == workload.name)?;
+            Some(all.workload_tables(found))
+        });
+        let found = found.unwrap_or_else(|| vec![compare_table(workload, other, [&left, &right])]);
+        found.iter().filter(|found| !found.rows.is_empty()).map(table).collect()
+    };
+    let left_out = |workload: &WorkloadSummary| -> Vec<String> {
+        let found = agreement.and_then(|all| all.workloads.iter().find(|w| w.workload == workload.name));
+        let rows = found.iter().flat_map(|found| &found.left_out);
+        rows.map(|row| format!("{} is not compared: {}", row.metric, row.reason)).collect()
+    };
+    let workloads: Vec<Value> = a
         .summary
         .workloads
         .iter()
@@ -96,7 +117,8 @@ pub(super) fn compare(a: &ResultSet, b: &ResultSet, drawn: &[(Plot, Svg)]) -> St
             let other = b.summary.workloads.iter().find(|other| other.name == workload.name)?;
             Some(context! {
                 name => workload.name.clone(),
-                table => table(&compare_table(workload, other, [&left, &right])),
+                tables => tables(workload, other),
+                left_out => left_out(workload),
                 figures => figures_about(drawn, &About::Workload(workload.name.clone())),
             })
         })
@@ -106,19 +128,41 @@ pub(super) fn compare(a: &ResultSet, b: &ResultSet, drawn: &[(Plot, Svg)]) -> St
         .filter(|(plot, _)| matches!(plot.about, About::Pool(_)))
         .map(|(_, svg)| Value::from_safe_string(svg.inline()))
         .collect();
+    let live = [&a.summary, &b.summary].map(|summary| summary.live.as_ref().map(validity));
+    let properties = agreement.filter(|all| !all.properties.is_empty());
     render(
         COMPARE,
         context! {
             style => style(),
             names => vec![left.clone(), right.clone()],
-            same => a.summary.provenance.arrival_hash == b.summary.provenance.arrival_hash,
+            same => same_arrivals(&a.summary, &b.summary),
             requests => same_requests(&a.summary, &b.summary),
             captions => [a.summary.caption(), b.summary.caption()],
-            workloads => tables,
+            live => live,
+            warnings => agreement.map(|all| all.warnings.clone()).unwrap_or_default(),
+            properties => properties.map(|all| table(&all.property_table())),
+            workloads => workloads,
             pools => pools,
             provenance => [provenance(&a.summary), provenance(&b.summary)],
         },
     )
+}
+
+/// Whether a live run is to be believed, in one word and with the reasons.
+fn validity(live: &LiveSummary) -> Value {
+    let class = match live.validity {
+        Validity::Valid => "holds",
+        Validity::Degraded => "inconclusive",
+        Validity::Invalid => "violated",
+    };
+    context! { class => class, word => live.validity.name(), reasons => live.reasons.clone(), target => live.target.clone() }
+}
+
+/// How a live run went: whether it is to be believed, then its tables.
+fn live(live: &LiveSummary) -> Value {
+    let tables = live.tables();
+    let tables: Vec<Value> = tables.iter().filter(|found| !found.rows.is_empty()).map(table).collect();
+    context! { validity => validity(live), tables => tables }
 }
 
 fn render(template: &str, values: Value) -> String {
@@ -173,6 +217,10 @@ fn overall(summary: &Summary) -> Value {
         (false, false) => ("property or expectation", "properties and expectations"),
     };
     let verdicts: Vec<Verdict> = properties.chain(expectations).collect();
+    if summary.validity() == Some(Validity::Invalid) {
+        let text = "The live run is INVALID: no verdict is given.".to_owned();
+        return context! { class => "violated", text => text };
+    }
     let of = |verdict| verdicts.iter().filter(|found| **found == verdict).count();
     let (class, text) = match (verdicts.len(), of(Verdict::Violated), of(Verdict::Inconclusive)) {
         (0, _, _) => ("none", "No property was asked of this run.".to_owned()),

@@ -32,7 +32,7 @@ pub fn render(
     options: Options<'_>,
 ) -> Result<Vec<PathBuf>, ResultsError> {
     let figures = match options.compare {
-        Some(other) => compare::figures_of_both(results, other, options.metric),
+        Some(other) => compare::figures_of_both(results, other, &options),
         None => figures::figures(results, options.metric),
     };
     let mut written = Vec::new();
@@ -47,7 +47,7 @@ pub fn render(
         drawn.push((plot, svg));
     }
     let page = match options.compare {
-        Some(other) => Some((layout.compare(), html::compare(results, other, &drawn))),
+        Some(other) => Some((layout.compare(), html::compare(results, other, options.agreement, &drawn))),
         None if options.metric.is_none() => Some((layout.report(), html::report(results, &drawn))),
         None => None,
     };

@@ -1,5 +1,6 @@
 //! What to draw, and whether there is any of it.
 
+use crate::results::against::Agreement;
 use crate::results::{ResultSet, Summary};
 use crate::scenario::Metric;
 
@@ -10,6 +11,8 @@ pub struct Options<'a> {
     pub metric: Option<Metric>,
     /// Another result set to lay over the first.
     pub compare: Option<&'a ResultSet>,
+    /// What was found of the two, for the page of a comparison; latencies that it leaves out are not drawn.
+    pub agreement: Option<&'a Agreement>,
 }
 
 /// Why what was asked for would be an empty drawing.

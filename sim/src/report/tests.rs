@@ -72,7 +72,11 @@ fn limits_control_plane_and_expectations_have_their_sections() {
     }
     // A comparison of the same reads on.
     let other = set.clone();
-    let (_scratch, _) = rendered(&set, Options { metric: None, compare: Some(&other) }, "limits-compared");
+    let (_scratch, _) = rendered(
+        &set,
+        Options { metric: None, compare: Some(&other), ..Options::default() },
+        "limits-compared",
+    );
     set.summary.limits.clear();
     set.summary.operations.clear();
     set.summary.expectations.clear();
@@ -138,7 +142,8 @@ fn batch_has_a_section_with_its_jobs_and_the_tokens_of_both_kinds() {
     // Against a run without batch.
     let plain = result_set(&scenario(), 300, 1);
     for (a, b) in [(&set, &plain), (&plain, &set)] {
-        let (_scratch, written) = rendered(a, Options { metric: None, compare: Some(b) }, "batch-compared");
+        let (_scratch, written) =
+            rendered(a, Options { metric: None, compare: Some(b), ..Options::default() }, "batch-compared");
         assert_balanced(&text_of(&written, "compare.html"));
     }
     let (_scratch, written) = rendered(&plain, Options::default(), "no-batch-report");
@@ -239,7 +244,7 @@ fn a_report_of_nothing_at_all_is_still_a_page() {
 #[test]
 fn asking_for_one_latency_draws_only_that_one() {
     let set = result_set(&scenario(), 300, 2);
-    let options = Options { metric: Some(Metric::ClientE2e), compare: None };
+    let options = Options { metric: Some(Metric::ClientE2e), compare: None, ..Options::default() };
     let (_scratch, written) = rendered(&set, options, "metric");
     assert_eq!(written.len(), 2 * 3 * 2);
     assert!(written.iter().all(|path| path.to_string_lossy().contains("client-e2e")));
@@ -251,7 +256,7 @@ fn a_comparison_names_both_and_says_when_they_saw_different_requests() {
     let mut b = a.clone();
     b.summary.variant = Some("more-gpus".to_owned());
     let page = |a: &ResultSet, b: &ResultSet| {
-        let options = Options { metric: None, compare: Some(b) };
+        let options = Options { metric: None, compare: Some(b), ..Options::default() };
         let (_scratch, written) = rendered(a, options, "compare");
         let page = text_of(&written, "compare.html");
         assert_balanced(&page);
@@ -278,7 +283,8 @@ fn comparing_strangers_draws_nothing_and_says_so() {
     }
     b.latencies.clear();
     b.timeline.clear();
-    let (_scratch, written) = rendered(&a, Options { metric: None, compare: Some(&b) }, "strangers");
+    let (_scratch, written) =
+        rendered(&a, Options { metric: None, compare: Some(&b), ..Options::default() }, "strangers");
     assert_eq!(written.len(), 1);
     assert!(text_of(&written, "compare.html").contains("The two have no workload in common"));
 }
@@ -289,16 +295,17 @@ fn what_would_be_an_empty_drawing_is_an_error_that_says_why() {
     let mut b = a.clone();
     b.summary.workloads.truncate(1);
     b.latencies.retain(|log| log.metric != Metric::Tpot);
-    let options = Options { metric: None, compare: Some(&b) };
+    let options = Options { metric: None, compare: Some(&b), ..Options::default() };
     assert_eq!(options.check(&a), Ok(()));
     let options = Options { metric: Some(Metric::Tpot), ..options };
     let error = options.check(&a).unwrap_err().to_string();
     assert!(error.starts_with("no workload has a sample of `tpot`\nhint: measured: `ttft`, "), "{error}");
-    let alone = Options { metric: Some(Metric::Tpot), compare: None };
+    let alone = Options { metric: Some(Metric::Tpot), compare: None, ..Options::default() };
     assert_eq!(alone.check(&a), Ok(()));
     assert!(matches!(alone.check(&b), Err(NothingToDraw::Unmeasured { metric: Metric::Tpot, .. })));
     b.summary.workloads[0].name = "calls".to_owned();
-    let error = Options { metric: None, compare: Some(&b) }.check(&a).unwrap_err().to_string();
+    let error =
+        Options { metric: None, compare: Some(&b), ..Options::default() }.check(&a).unwrap_err().to_string();
     assert!(error.starts_with("no workload in common (`chat`, ") && error.contains(" | `calls`)"), "{error}");
 }
 

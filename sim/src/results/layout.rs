@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// ```text
 /// summary.json             verdicts, estimates, provenance
 /// report.html              the same for people, with every figure
-/// compare.html             this folder against another, when `plot --compare` was asked for
+/// compare.html             this folder against another, when `plot --compare` or `compare` was asked for
+/// compare.json             the same for other programs, of `compare`
 /// timeline.csv             per pool and bin
 /// clients.csv              per workload and bin, of workloads whose clients may try again
 /// fleet.csv                per change of the fleet in the first replication, when it can change
@@ -48,6 +49,11 @@ impl Layout {
     /// `compare.html`: two result folders over each other.
     pub fn compare(&self) -> PathBuf {
         self.root.join("compare.html")
+    }
+
+    /// `compare.json`: a prediction beside a measurement.
+    pub fn agreement(&self) -> PathBuf {
+        self.root.join("compare.json")
     }
 
     /// `timeline.csv`.

@@ -142,3 +142,75 @@ pub struct HeaderCheck {
     /// Largest difference between consecutive values and what was sent between them; `None` when nothing can be said.
     pub drift: Option<u64>,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A degraded run of 20,000 requests of one workload.
+    pub(crate) fn sample() -> LiveSummary {
+        let counts = LiveCounts {
+            scheduled: 20_000,
+            succeeded: 19_000,
+            refused: 700,
+            failed: 200,
+            cancelled: 60,
+            unsent: 40,
+        };
+        LiveSummary {
+            target: "http://127.0.0.1:8080".to_owned(),
+            validity: Validity::Degraded,
+            reasons: vec!["lag p99 1.4 ms is above 1 ms".to_owned()],
+            counts,
+            lag: Lag {
+                p50_ns: 44_000,
+                p99_ns: 1_400_000,
+                p999_ns: 2_300_000,
+                max_ns: 7_000_000,
+                on_time: 0.9995,
+                samples: 19_960,
+            },
+            generator: Generator {
+                in_flight_peak: 312,
+                sockets_peak: 320,
+                cpu_cores: 0.42,
+                memory_peak_bytes: 41 << 20,
+                elapsed_ns: 605_000_000_000,
+            },
+            workloads: vec![LiveWorkload {
+                workload: "chat".to_owned(),
+                counts,
+                attempts: 20_900,
+                statuses: vec![(0, 180), (200, 19_050), (429, 1_650), (500, 20)],
+                failures: vec![("reset".to_owned(), 150), ("error in a <stream>".to_owned(), 50)],
+                prompt_tokens: 18_000_000,
+                planned_output_tokens: 4_000_000,
+                output_tokens: 3_999_000,
+                wasted_tokens: 12_000,
+                lengths_forced: true,
+            }],
+            headers: vec![HeaderCheck {
+                header: "x-ratelimit-remaining-requests".to_owned(),
+                seen: 20_700,
+                lowest: 0,
+                limit: Some(1_000),
+                drift: Some(2),
+            }],
+        }
+    }
+
+    #[test]
+    fn counts_are_conserved_or_not() {
+        let mut counts = sample().counts;
+        assert!(counts.is_conserved());
+        counts.unsent += 1;
+        assert!(!counts.is_conserved());
+    }
+
+    #[test]
+    fn a_live_summary_is_read_back_as_it_was_written() {
+        let text = serde_json::to_string(&sample()).unwrap();
+        assert!(text.contains(r#""validity":"degraded""#), "{text}");
+        assert_eq!(serde_json::from_str::<LiveSummary>(&text).unwrap(), sample());
+    }
+}

@@ -3,6 +3,8 @@
 //! One [`Layout`] knows every file name, [`Summary`] is the file other programs read, [`ResultSet`] is the whole
 //! folder in memory. Nothing here knows the wall clock, so the same run writes the same bytes.
 
+pub mod against;
+mod against_table;
 mod batch;
 mod batch_table;
 pub mod comparison;
@@ -15,6 +17,7 @@ pub mod frontier;
 pub mod hlog;
 mod layout;
 pub mod live;
+mod live_table;
 mod policy;
 mod policy_table;
 mod requests;

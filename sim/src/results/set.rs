@@ -267,6 +267,7 @@ fn remove_stale(layout: &Layout, kept: &BTreeSet<PathBuf>) -> Result<(), Results
                 layout.requests(),
                 layout.report(),
                 layout.compare(),
+                layout.agreement(),
             ]
             .iter()
             .any(|own| own == path)

@@ -4,7 +4,7 @@ use super::batch::BatchSummary;
 use super::comparison::Comparison;
 use super::figure::{Estimate, Figure, Unit, measure_name, measure_unit, pool_unit};
 use super::fleet::{AttemptSummary, CostSummary, FleetSummary};
-use super::live::LiveSummary;
+use super::live::{LiveSummary, Validity};
 use super::policy::{
     BindsFirst, ExpectationRow, LimitRow, OperationRow, ProfileRow, binds_first, by_reason, limit_rows,
     operation_rows, profile_row,
@@ -345,6 +345,28 @@ impl Summary {
         }
     }
 
+    /// Of a live run, whether it is to be believed.
+    pub fn validity(&self) -> Option<Validity> {
+        self.live.as_ref().map(|live| live.validity)
+    }
+
+    /// The verdict over all properties and expectations: inconclusive when a live run is invalid, whatever they say; else
+    /// violated when one is, inconclusive when one is or the run was interrupted.
+    pub fn verdict(&self) -> Verdict {
+        let properties = self.properties.iter().map(|row| row.verdict);
+        let verdicts = || properties.clone().chain(self.expectations.iter().map(|row| row.verdict));
+        let any = |wanted| verdicts().any(|found| found == wanted);
+        if self.validity() == Some(Validity::Invalid) {
+            Verdict::Inconclusive
+        } else if any(Verdict::Violated) {
+            Verdict::Violated
+        } else if any(Verdict::Inconclusive) || self.interrupted {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Holds
+        }
+    }
+
     /// Replications in it.
     pub fn replications(&self) -> usize {
         self.provenance.seeds.len()
@@ -362,7 +384,8 @@ impl Summary {
     pub fn caption(&self) -> String {
         let seed = self.provenance.seeds.first().map_or_else(|| "-".to_owned(), u64::to_string);
         let offered = self.workloads.iter().map(|w| w.offered).sum();
-        let runs = if self.replications() == 1 { "replication" } else { "replications" };
+        let run = if self.live.is_some() { "block" } else { "replication" };
+        let runs = if self.replications() == 1 { run.to_owned() } else { format!("{run}s") };
         format!(
             "scenario {}, seed {seed}, {} {runs}, {} requests",
             self.title(),

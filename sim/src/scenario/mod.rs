@@ -17,6 +17,7 @@ mod file;
 pub mod fleet;
 mod fleet_file;
 mod fleet_leaf;
+pub mod handed;
 pub mod input;
 mod leaf;
 pub mod live;

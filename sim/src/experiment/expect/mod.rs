@@ -16,7 +16,7 @@ use crate::observe::jobs::JobBook;
 use crate::observe::{JobFact, Observer};
 use crate::request::{
     CONFLICT, CONTEXT_LENGTH, Finished, INVALID_INPUT_FILE, NO_ENDPOINT, NO_REPLICA, Outcome, QUEUE_FULL,
-    Refusal, RequestHead,
+    Refusal, RequestHead, UNATTRIBUTED,
 };
 use crate::results::{ExpectationRow, Verdict};
 use crate::scenario::Scenario;
@@ -149,7 +149,7 @@ fn span(found: Option<Option<Span>>, wanted: Option<Span>) -> Finding {
 fn status(policy: &Policy, reason: u16) -> u16 {
     match (policy.limit_of(reason), reason) {
         (Some(limit), _) => limit.answer.status,
-        (None, QUEUE_FULL) => 429,
+        (None, QUEUE_FULL | UNATTRIBUTED) => 429,
         (None, CONTEXT_LENGTH | INVALID_INPUT_FILE) => 400,
         (None, NO_ENDPOINT) => 404,
         (None, CONFLICT) => 409,

@@ -5,6 +5,7 @@
 //! memory is O(requests in flight). Batch is never compared, only what real-time requests have of it.
 
 mod attribution;
+mod blocks;
 mod end;
 mod ledger;
 mod names;
@@ -60,6 +61,8 @@ pub(super) struct Compared {
     accounts: Vec<Account>,
     /// All pairs, and the slowest 1 % of each replication.
     sums: Vec<(Sums, Sums)>,
+    /// Whether differences are the least there can be, as of blocks.
+    least: bool,
 }
 
 /// The comparisons that the properties of `scenario` ask for, in the order in which they name the variants.
@@ -99,6 +102,16 @@ impl<'s> Against<'s> {
         self.properties.iter().position(|index| *index == property)
     }
 
+    /// The other variant.
+    pub(super) fn variant(&self) -> &Option<String> {
+        &self.other.variant
+    }
+
+    /// Indices of the properties that ask for it, in the scenario's order.
+    pub(super) fn properties(&self) -> &[usize] {
+        &self.properties
+    }
+
     fn asking(&self) -> Vec<&'s Property> {
         self.properties.iter().map(|index| &self.scenario.properties[*index]).collect()
     }
@@ -115,6 +128,7 @@ impl<'s> Against<'s> {
             tally: Tally::default(),
             sums: vec![Default::default(); accounts.len()],
             accounts,
+            least: false,
         }
     }
 
@@ -177,7 +191,9 @@ impl Compared {
         for (cell, place) in cells.iter().zip(places) {
             used[place.pool] |= !cell.is_empty();
         }
-        let kept: Vec<usize> = (0..cells.len()).filter(|index| used[places[*index].pool]).collect();
+        // Blocks do not tell stretches apart.
+        let is_told = |place: &Place| used[place.pool] && !(self.least && place.stretch.is_some());
+        let kept: Vec<usize> = (0..cells.len()).filter(|index| is_told(&places[*index])).collect();
         let chosen: Vec<Cell> = kept.iter().map(|index| cells[*index].clone()).collect();
         let differences = self.differences_text(against, property);
         let found = decide_ratio(
@@ -213,7 +229,8 @@ impl Compared {
             .filter(|(number, _)| *number > 0)
             .map(|(number, what)| {
                 let were = if number == 1 { "request was" } else { "requests were" };
-                format!("{} {were} {what} on one side only", crate::results::figure::count(number))
+                let least = if self.least { "at least " } else { "" };
+                format!("{least}{} {were} {what} on one side only", crate::results::figure::count(number))
             })
             .collect();
         (!parts.is_empty()).then(|| parts.join(" and "))

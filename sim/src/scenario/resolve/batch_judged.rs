@@ -3,17 +3,15 @@
 use super::Context;
 use super::batch::{Draft, listed};
 use super::judged::World;
-use crate::jobfile::{Contents, Fault, Format, Rules};
+use crate::jobfile::{Contents, Format, Rules};
 use crate::profile::{Attr, Counted, Limit, Mechanism, Source, Stage, Subject, Verb, concerns, judge};
-use crate::request::INVALID_INPUT_FILE;
 use crate::scenario::batch::{JobFault, JobRules, Submission};
 use crate::scenario::batch_file::REQUESTS_MOST;
 use crate::scenario::file::ScenarioFile;
-use crate::scenario::input;
 use crate::scenario::policy::reason_of;
-use crate::scenario::{Lengths, Model, Workload};
+use crate::scenario::{Model, Workload};
+use crate::scenario::{handed, input};
 use std::path::Path;
-use std::sync::Arc;
 
 /// What jobs are judged by.
 pub(super) struct Judge<'a> {
@@ -129,30 +127,9 @@ impl Judge<'_> {
             requests: Some(rules.requests.map_or(REQUESTS_MOST, |(most, _)| most.min(REQUESTS_MOST))),
         };
         let input = cx.traces.input(path, &asked)?;
-        let found = &input.contents;
-        job.requests = found.requests as u32;
-        let too_many = matches!(found.fault, Some((_, Fault::TooMany { .. })));
-        let broken = found.fault.as_ref().map(|(line, _)| JobFault {
-            reason: INVALID_INPUT_FILE,
-            line: u32::try_from(*line).unwrap_or(u32::MAX),
-            at_once: false,
-        });
-        // That there are too many is a rule of its own, of the line after the last that may be.
-        let broken = match (broken, rules.requests) {
-            (Some(fault), Some((_, reason))) if too_many => Some(JobFault { reason, ..fault }),
-            (broken, _) => broken,
-        };
-        let judged = self.contents(found, workload);
-        job.fault = input::earlier(judged, broken, |fault| (fault.at_once, fault.line.into()));
-        if too_many {
-            job.requests += 1;
-        }
-        if job.fault.is_none() {
-            let most = most_asked(workload, self.models);
-            let lines =
-                input.lines.iter().map(|&(prompt, asked)| (prompt, asked.unwrap_or_else(|| most(prompt))));
-            job.lines = Some(Arc::from_iter(lines));
-        }
+        let judged = self.contents(&input.contents, workload);
+        let context = self.models[workload.sender.candidates[0].0].context_tokens;
+        handed::settle(job, &input.contents, &input.lines, judged, rules, workload, context);
         Ok(())
     }
 
@@ -161,25 +138,11 @@ impl Judge<'_> {
         let subject = |line: u64| {
             let mut own = workload.sender.traits.clone();
             input::state(&mut own, found, line);
-            self.subject(workload, &self.models(found, line, workload), &own)
+            self.subject(workload, &handed::models(self.models, found, line, workload), &own)
         };
         let (limit, line) = input::first_refused(self.limits, found, subject)?;
         let at_once = self.limits[limit].stage != Stage::Validation;
         Some(JobFault { reason: reason_of(limit), line: u32::try_from(line).unwrap_or(u32::MAX), at_once })
-    }
-
-    /// The models of the scenario that a file names up to a line.
-    fn models(&self, found: &Contents, line: u64, workload: &Workload) -> Vec<usize> {
-        let mut models: Vec<usize> = Vec::new();
-        for (name, _) in found.models.iter().filter(|(_, at)| *at <= line) {
-            // A name that the scenario does not list is another one of the model that the batch asks for.
-            let known = self.models.iter().position(|model| model.name == *name);
-            let model = known.unwrap_or(workload.sender.candidates[0].0);
-            if !models.contains(&model) {
-                models.push(model);
-            }
-        }
-        models
     }
 }
 
@@ -188,16 +151,4 @@ fn lower(bound: &mut Option<(u64, u16)>, most: Option<u64>, reason: u16) {
     if let Some(most) = most.filter(|most| bound.is_none_or(|(known, _)| *most < known)) {
         *bound = Some((most, reason));
     }
-}
-
-/// Output tokens that a line asks for at most when it does not say: what the batch declares, the most that its law of
-/// outputs gives, or what the model's context leaves beside the prompt.
-fn most_asked(workload: &Workload, models: &[Model]) -> impl Fn(u32) -> u32 {
-    let context = models[workload.sender.candidates[0].0].context_tokens;
-    let of_law = match &workload.lengths {
-        Lengths::Independent { output, .. } if output.most().is_finite() => Some(output.most() as u32),
-        _ => None,
-    };
-    let declared = workload.max_tokens.or(of_law);
-    move |prompt| declared.unwrap_or(context.saturating_sub(prompt)).max(1)
 }

@@ -1,5 +1,7 @@
 //! The command line: what can be asked, and how it is explained.
 
+#[cfg(feature = "live")]
+pub mod probe;
 mod replay;
 
 pub use replay::ReplayArgs;
@@ -55,6 +57,12 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Redraw the figures of a result folder, or overlay two.
     Plot(PlotArgs),
+    /// Check a live gateway against documented limits: plan free or cheap probes, show what they cost, measure.
+    ///
+    /// Nothing is created that costs money by being there. What cannot be measured cheaply is said to be not probeable.
+    #[cfg(feature = "live")]
+    #[command(after_help = probe::EXAMPLES)]
+    Probe(Box<probe::ProbeArgs>),
 }
 
 /// Which scenario, and what to change in it.

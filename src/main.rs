@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         Command::Batch(BatchCommand::Check(args)) => commands::batch::check(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Plot(args) => commands::plot::plot(&args),
+        #[cfg(feature = "live")]
+        Command::Probe(args) => commands::probe::probe(&args),
     };
     match outcome {
         Ok(code) => code,

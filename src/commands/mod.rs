@@ -5,6 +5,8 @@ pub mod check;
 pub mod limits;
 pub mod plan;
 pub mod plot;
+#[cfg(feature = "live")]
+pub mod probe;
 pub mod replay;
 pub mod run;
 pub mod schema;

@@ -4,5 +4,6 @@ pub mod client;
 pub mod clock;
 pub mod emulator;
 pub mod load;
+pub mod probe;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -2,7 +2,7 @@
 
 mod selftest;
 
-use crate::cli::{LengthsWord, LoadArgs, TokenizerWord};
+use crate::cli::load::{LengthsWord, LoadArgs, TokenizerWord};
 use crate::commands::check::overrides;
 use crate::commands::run::{can_write, compared_with, failed, request_log};
 use crate::diagnose;
@@ -200,12 +200,12 @@ fn dry_run(plan: &Plan) -> miette::Result<ExitCode> {
 
 fn estimate_table(plan: &Plan, estimate: &Estimate) -> Table {
     let head = ["block", "variant", "workload", "requests", "prompt tokens", "output tokens", "cost"];
-    let mut table = Table::new("Plan", &head);
+    let mut rows = Vec::new();
     for (block, planned) in plan.blocks.iter().zip(&estimate.blocks) {
         let variant = plan.variants[block.variant].variant.as_deref().unwrap_or("base");
         for workload in &planned.workloads {
             let more = if workload.open_ended { " and what follows" } else { "" };
-            table.push([
+            rows.push(vec![
                 block.index.to_string(),
                 variant.to_owned(),
                 workload.name.clone(),
@@ -216,5 +216,5 @@ fn estimate_table(plan: &Plan, estimate: &Estimate) -> Table {
             ]);
         }
     }
-    table
+    Table { title: "Plan".to_owned(), head: head.map(str::to_owned).to_vec(), rows }
 }

@@ -3,9 +3,12 @@
 pub mod batch;
 pub mod check;
 pub mod limits;
+#[cfg(feature = "live")]
 pub mod load;
 pub mod plan;
 pub mod plot;
+#[cfg(feature = "live")]
+pub mod probe;
 pub mod replay;
 pub mod run;
 pub mod schema;

@@ -97,12 +97,12 @@ fn name(part: Part) -> String {
 fn text(rows: &[Row]) -> String {
     let head =
         ["what", "planned", "answered", "per s", "lag p50", "p99", "p99.9", "most", "on time", "cores", ""];
-    let mut table = Table::new("This machine, generator and gateway together", &head);
+    let mut lines = Vec::new();
     for row in rows {
         let lag = |pick: fn(&tidegate_sim::results::live::Lag) -> f64, unit: Unit| {
             row.lag.as_ref().map_or_else(|| "-".to_owned(), |lag| unit.show(pick(lag)))
         };
-        table.push([
+        lines.push(vec![
             name(row.part),
             count(row.counts.scheduled),
             count(row.counts.succeeded),
@@ -121,5 +121,7 @@ fn text(rows: &[Row]) -> String {
     let ratio = ratio.map_or_else(String::new, |(closed, bare)| {
         format!("\nThe closed loop reaches {:.0} % of the bare one.\n", closed / bare * 100.0)
     });
+    let title = "This machine, generator and gateway together".to_owned();
+    let table = Table { title, head: head.map(str::to_owned).to_vec(), rows: lines };
     format!("{}{ratio}", render(&table))
 }

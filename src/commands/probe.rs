@@ -18,9 +18,11 @@ use tidegate_sim::time::Span;
 /// Plans, shows what it costs, and carries the plan out.
 pub(crate) fn probe(args: &ProbeArgs) -> Result<ExitCode> {
     let basis = basis(args)?;
-    let mut keys = Keys::read(args.key_file.as_deref(), basis.variables())
-        .map_err(|why| miette::miette!(help = "name a file that holds the key and nothing else", "--key-file: {why}"))?;
-    let wrong = |why: String| miette::miette!(help = "for example `http://127.0.0.1:8080`", "--target: {why}");
+    let mut keys = Keys::read(args.key_file.as_deref(), basis.variables()).map_err(|why| {
+        miette::miette!(help = "name a file that holds the key and nothing else", "--key-file: {why}")
+    })?;
+    let wrong =
+        |why: String| miette::miette!(help = "for example `http://127.0.0.1:8080`", "--target: {why}");
     let probed = Target::new(&args.target, args.control_plane.as_deref(), Keys::default()).map_err(wrong)?;
     // Whoever is not on this machine is sent no name that looks like a key.
     keys.by_name = probed.loopback;
@@ -111,7 +113,8 @@ fn check_only(args: &ProbeArgs, plan: &Plan) -> Result<()> {
     let Some(wrong) = args.only.iter().find(|name| !known().any(|known| known == **name)) else {
         return Ok(());
     };
-    let hint = profile::suggestion(wrong, known()).unwrap_or_else(|| "`--dry-run` lists all limits".to_owned());
+    let hint =
+        profile::suggestion(wrong, known()).unwrap_or_else(|| "`--dry-run` lists all limits".to_owned());
     Err(miette::miette!(help = hint, "--only: no limit in force is named `{wrong}`"))
 }
 
@@ -166,7 +169,13 @@ fn carry_out(args: &ProbeArgs, basis: &Basis, plan: &Plan, target: Target) -> Re
     let runtime = tidegate_loadgen::probe::run::runtime()
         .map_err(|error| miette::miette!("no threads can be started: {error}"))?;
     let tell = |finding: &Finding| {
-        eprintln!("{}: {} ({}), {} requests", finding.name, finding.verdict.name(), finding.measured, finding.requests);
+        eprintln!(
+            "{}: {} ({}), {} requests",
+            finding.name,
+            finding.verdict.name(),
+            finding.measured,
+            finding.requests
+        );
     };
     let report = runtime.block_on(run::run(basis, plan, target, args.max_requests, &stop, tell));
     report.map_err(|why| miette::miette!("{why}"))

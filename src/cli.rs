@@ -1,9 +1,15 @@
 //! The command line: what can be asked, and how it is explained.
 
-mod emulate;
+#[cfg(feature = "live")]
+pub mod emulate;
+#[cfg(feature = "live")]
+pub mod load;
+#[cfg(feature = "live")]
+pub mod probe;
+#[cfg(feature = "live")]
 mod replay;
 
-pub use emulate::EmulateArgs;
+#[cfg(feature = "live")]
 pub use replay::ReplayArgs;
 
 use clap::builder::TypedValueParser as _;
@@ -52,14 +58,26 @@ pub enum Command {
     #[command(subcommand)]
     Batch(BatchCommand),
     /// Emulate the gateway of a scenario over HTTP: OpenAI's paths, Databricks' invocations, batch jobs.
+    #[cfg(feature = "live")]
     #[command(after_help = emulate::EXAMPLES)]
-    Emulate(EmulateArgs),
+    Emulate(emulate::EmulateArgs),
+    /// Play a scenario against a live gateway, decide its properties, write results/<scenario>-live/.
+    #[command(after_help = load::LOAD_EXAMPLES)]
+    #[cfg(feature = "live")]
+    Load(load::LoadArgs),
     /// Run the log of `emulate` once more, offline, and say whether every decision is the same.
     ///
     /// Exit code 0: every decision is that of the emulator; 1: one is not; 3: the log has no end to compare with.
+    #[cfg(feature = "live")]
     Replay(ReplayArgs),
     /// Redraw the figures of a result folder, or overlay two.
     Plot(PlotArgs),
+    /// Check a live gateway against documented limits: plan free or cheap probes, show what they cost, measure.
+    ///
+    /// Nothing is created that costs money by being there. What cannot be measured cheaply is said to be not probeable.
+    #[cfg(feature = "live")]
+    #[command(after_help = probe::EXAMPLES)]
+    Probe(Box<probe::ProbeArgs>),
 }
 
 /// Which scenario, and what to change in it.

@@ -24,9 +24,15 @@ fn main() -> ExitCode {
         Command::Trace(TraceCommand::Inspect(args)) => commands::trace::inspect(&args),
         Command::Plan(args) => commands::plan::plan(&args),
         Command::Batch(BatchCommand::Check(args)) => commands::batch::check(&args),
+        #[cfg(feature = "live")]
         Command::Emulate(args) => commands::emulate::run(&args),
+        #[cfg(feature = "live")]
+        Command::Load(args) => commands::load::run(&args),
+        #[cfg(feature = "live")]
         Command::Replay(args) => commands::replay::run(&args),
         Command::Plot(args) => commands::plot::plot(&args),
+        #[cfg(feature = "live")]
+        Command::Probe(args) => commands::probe::probe(&args),
     };
     match outcome {
         Ok(code) => code,

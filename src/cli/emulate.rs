@@ -5,7 +5,8 @@ use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub(super) const EXAMPLES: &str = "\
+/// What `emulate --help` ends with.
+pub const EXAMPLES: &str = "\
 A key is the name of a workload with the number of a tenant behind it; `sk-` may stand in front. Batch jobs are submitted
 with the name of a batch. The length of an answer is drawn from the scenario, unless `ignore_eos` asks for all of
 `max_tokens`; the length of a prompt is its number of words.

@@ -2,10 +2,16 @@
 
 pub mod batch;
 pub mod check;
+#[cfg(feature = "live")]
 pub mod emulate;
 pub mod limits;
+#[cfg(feature = "live")]
+pub mod load;
 pub mod plan;
 pub mod plot;
+#[cfg(feature = "live")]
+pub mod probe;
+#[cfg(feature = "live")]
 pub mod replay;
 pub mod run;
 pub mod schema;

@@ -320,7 +320,7 @@ impl Stage<'_, '_> {
         let early = tokio::select! {
             () = came => None,
             ended = &mut attack => Some(match ended {
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => attack::complaint(&error),
                 Ok(Ok(_)) => "the attack ended before it began".to_owned(),
                 Err(error) => error.to_string(),
             }),
@@ -369,7 +369,7 @@ impl Stage<'_, '_> {
         drop(block);
         let goose = match tokio::time::timeout(GOOSE, attack).await {
             Ok(Ok(Ok(verdict))) => verdict,
-            Ok(Ok(Err(error))) => return Err(LoadError::Goose(error.to_string())),
+            Ok(Ok(Err(error))) => return Err(LoadError::Goose(attack::complaint(&error))),
             Ok(Err(error)) => return Err(LoadError::Goose(error.to_string())),
             Err(_) => {
                 troubles.push("goose did not end".to_owned());

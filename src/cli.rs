@@ -1,5 +1,7 @@
 //! The command line: what can be asked, and how it is explained.
 
+pub mod compare;
+
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -45,6 +47,8 @@ pub enum Command {
     /// Look into files of batch requests.
     #[command(subcommand)]
     Batch(BatchCommand),
+    /// Lay what was measured of a live gateway beside what was predicted: errors, intervals, distributions, verdicts.
+    Compare(compare::CompareArgs),
     /// Redraw the figures of a result folder, or overlay two.
     Plot(PlotArgs),
 }

@@ -2,6 +2,8 @@
 
 pub mod batch;
 pub mod check;
+pub mod compare;
+pub mod compare;
 pub mod limits;
 pub mod plan;
 pub mod plot;

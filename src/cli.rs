@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and how it is explained.
 
+pub mod calibrate;
 pub mod compare;
 
 use clap::builder::TypedValueParser as _;
@@ -49,6 +50,8 @@ pub enum Command {
     Batch(BatchCommand),
     /// Lay what was measured of a live gateway beside what was predicted: errors, intervals, distributions, verdicts.
     Compare(compare::CompareArgs),
+    /// Fit a step law to measured points, as a file that a scenario can name.
+    Calibrate(calibrate::CalibrateArgs),
     /// Redraw the figures of a result folder, or overlay two.
     Plot(PlotArgs),
 }
@@ -87,6 +90,9 @@ pub struct RunArgs {
     /// Also write requests.csv, a line per request of the first replication.
     #[arg(long)]
     pub requests: bool,
+    /// Also write a points file for `calibrate`, of the first replication.
+    #[arg(long, value_name = "FILE")]
+    pub points: Option<PathBuf>,
     /// Print the summary as JSON on standard output instead of tables.
     #[arg(long)]
     pub json: bool,

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Trace(TraceCommand::Inspect(args)) => commands::trace::inspect(&args),
         Command::Plan(args) => commands::plan::plan(&args),
         Command::Batch(BatchCommand::Check(args)) => commands::batch::check(&args),
+        Command::Calibrate(args) => commands::calibrate::calibrate(&args),
         Command::Compare(args) => commands::compare::compare(&args),
         Command::Plot(args) => commands::plot::plot(&args),
     };

@@ -1,8 +1,8 @@
 //! One file a command; each only reads its arguments, calls the libraries and prints.
 
 pub mod batch;
+pub mod calibrate;
 pub mod check;
-pub mod compare;
 pub mod compare;
 pub mod limits;
 pub mod plan;

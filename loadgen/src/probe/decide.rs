@@ -74,7 +74,9 @@ fn request(basis: &Basis, index: usize, caller: &Caller) -> Result<Method, Strin
     let limit = &basis.limits[index].limit;
     match &limit.mechanism {
         Mechanism::Rate { unit, .. } => {
-            let rate = paced(basis, index, caller, rate(limit)?)?;
+            // Limits on requests are filled by other requests than limits on tokens are.
+            let rate = rate(limit)?;
+            let rate = if *unit == Unit::Requests { paced(basis, index, caller, rate)? } else { rate };
             units(rate, *unit, caller)
         }
         Mechanism::Concurrency { limit: Some(most) } => {

@@ -111,18 +111,20 @@ async fn refusals_are_known_by_what_the_profile_says_they_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_are_measured_to_the_token() {
-    let text = databricks("foundation-pay-per-token", "")
-        .replace("model-serving\"\n", "model-serving\"\noverlays = [\"public\", \"public-tokens\"]\n")
-        + "[limits.dbx-ppt-itpm]\nvalue = \"10_000/min\"\nsource = \"account\"\nwindow = \"2s\"\n\
-           [limits.dbx-ppt-otpm]\nvalue = \"2_000/min\"\nsource = \"account\"\n\
-           [limits.dbx-ppt-qph]\nvalue = \"500/h\"\nsource = \"account\"\n";
-    let text = text.replace("window = \"2s\"\n", "");
+    let tokens = "overlays = [\"public\", \"public-tokens\"]\n\
+         [limits.dbx-ppt-itpm]\nvalue = \"10_000/min\"\nsource = \"account\"\n\
+         [limits.dbx-ppt-otpm]\nvalue = \"2_000/min\"\nsource = \"account\"\n\
+         [limits.dbx-ppt-qph]\nvalue = \"500/h\"\nsource = \"account\"\n\
+         [limits.dbx-hosted-model-region-matrix]\nallow = [\"m\"]\nsource = \"account\"\n";
+    let text = databricks("foundation-pay-per-token", tokens);
     let address = serve(&text, Manner::default()).await;
     let only = ["dbx-ppt-itpm", "dbx-ppt-otpm"].map(str::to_owned).to_vec();
     let budget = Budget { only, time: Span::from_secs(600), ..budget() };
-    let report = probe(&text, &address, budget).await;
-    equal(&report, "dbx-ppt-itpm", "10000");
-    equal(&report, "dbx-ppt-otpm", "2000");
+    let (canned, emulated) = tokio::join!(probe(&text, &address, budget.clone()), emulated(&text, budget));
+    for report in [canned, emulated] {
+        equal(&report, "dbx-ppt-itpm", "10000");
+        equal(&report, "dbx-ppt-otpm", "2000");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,7 +29,7 @@ pub(super) async fn measure(bench: &mut Bench<'_>, probe: &Probe, gate: GateCall
             if gate == GateCall::BadKey {
                 call.key = Key::new(NOBODY);
             }
-            bench.send(call).await
+            bench.send_patiently(probe, call).await
         }
         Err(why) => Err(why),
     };

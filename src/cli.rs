@@ -1,6 +1,8 @@
 //! The command line: what can be asked, and how it is explained.
 
 #[cfg(feature = "live")]
+pub mod load;
+#[cfg(feature = "live")]
 pub mod probe;
 mod replay;
 
@@ -51,6 +53,10 @@ pub enum Command {
     /// Look into files of batch requests.
     #[command(subcommand)]
     Batch(BatchCommand),
+    /// Play a scenario against a live gateway, decide its properties, write results/<scenario>-live/.
+    #[command(after_help = load::LOAD_EXAMPLES)]
+    #[cfg(feature = "live")]
+    Load(load::LoadArgs),
     /// Run the log of `emulate` once more, offline, and say whether every decision is the same.
     ///
     /// Exit code 0: every decision is that of the emulator; 1: one is not; 3: the log has no end to compare with.

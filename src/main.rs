@@ -24,6 +24,8 @@ fn main() -> ExitCode {
         Command::Trace(TraceCommand::Inspect(args)) => commands::trace::inspect(&args),
         Command::Plan(args) => commands::plan::plan(&args),
         Command::Batch(BatchCommand::Check(args)) => commands::batch::check(&args),
+        #[cfg(feature = "live")]
+        Command::Load(args) => commands::load::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Plot(args) => commands::plot::plot(&args),
         #[cfg(feature = "live")]

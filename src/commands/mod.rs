@@ -3,6 +3,8 @@
 pub mod batch;
 pub mod check;
 pub mod limits;
+#[cfg(feature = "live")]
+pub mod load;
 pub mod plan;
 pub mod plot;
 #[cfg(feature = "live")]

@@ -108,7 +108,7 @@ fn simulate(
     Ok(experiment)
 }
 
-fn request_log(scenario: &Scenario, path: &Path) -> miette::Result<RequestLog<BufWriter<File>>> {
+pub(crate) fn request_log(scenario: &Scenario, path: &Path) -> miette::Result<RequestLog<BufWriter<File>>> {
     let create = || {
         path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         File::create(path)

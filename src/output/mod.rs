@@ -2,5 +2,7 @@
 
 pub mod interrupt;
 pub mod junit;
+#[cfg(feature = "live")]
+pub mod live;
 pub mod progress;
 pub mod table;

@@ -190,14 +190,19 @@ impl Jobs {
         self.0.is_empty()
     }
 
-    /// Keeps a job.
+    /// Keeps a job, whose id is [`Jobs::next_id`].
     pub fn add(&mut self, job: Job) {
         self.0.push(job);
     }
 
-    /// A job of that id, when it is its owner who asks. O(log jobs) where ids are in order, which they are.
+    /// The id that the next job will have.
+    pub fn next_id(&self) -> String {
+        id_of(self.0.len())
+    }
+
+    /// A job of that id, when it is its owner who asks.
     pub fn get(&self, owner: Caller, id: &str) -> Option<&Job> {
-        self.0.iter().find(|job| job.id == id).filter(|job| job.owner == owner)
+        self.0.get(place_of(id)?).filter(|job| job.owner == owner)
     }
 
     /// The job that a client submitted under this id of its own.
@@ -216,8 +221,17 @@ impl Jobs {
 
     /// A job.
     pub fn by_id(&mut self, id: &str) -> Option<&mut Job> {
-        self.0.iter_mut().find(|job| job.id == id)
+        self.0.get_mut(place_of(id)?)
     }
+}
+
+fn id_of(place: usize) -> String {
+    format!("batch_{place:012x}")
+}
+
+fn place_of(id: &str) -> Option<usize> {
+    let place = usize::from_str_radix(id.strip_prefix("batch_")?, 16).ok()?;
+    (id_of(place) == id).then_some(place)
 }
 
 impl Job {

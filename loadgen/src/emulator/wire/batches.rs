@@ -250,7 +250,7 @@ async fn begin(
     }
     let (job, answer) = {
         let mut jobs = app.jobs();
-        let mut job = job(app, owner, asked, draft, &first, jobs.len());
+        let mut job = job(app, owner, asked, draft, &first, jobs.next_id());
         job.hear(&JobTold::State(first), epoch().as_secs());
         let answer = object(app, &job).to_string();
         jobs.add(job.clone());
@@ -262,8 +262,8 @@ async fn begin(
     Ok(json(status, answer))
 }
 
-fn job(app: &App, owner: Caller, asked: Submitted, draft: Draft, first: &JobFact, number: usize) -> Job {
-    let (id, created) = (format!("batch_{number:012x}"), epoch().as_secs());
+fn job(app: &App, owner: Caller, asked: Submitted, draft: Draft, first: &JobFact, id: String) -> Job {
+    let created = epoch().as_secs();
     let results = Results::new(id.clone(), draft.ids, draft.kind, draft.model, created);
     Job {
         id,

@@ -1,0 +1,6 @@
+//! The emulator over real sockets.
+
+mod answers;
+mod hostile;
+mod jobs;
+mod troubles;

@@ -1,0 +1,205 @@
+//! What this machine can do: the generator against an emulated gateway beside it, before anybody trusts a figure.
+//!
+//! Open loops at rising rates with their lag, streams, and a closed loop beside a bare one. Generator and gateway share the
+//! machine, so what is printed is what both of them reach together.
+
+use super::attack::GooseOptions;
+use super::gauge::Gauge;
+use super::machine::Usage;
+use super::plan::{LoadError, Options, Plan};
+use super::play::play;
+use crate::client::Target;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_sim::experiment::replicate::Control;
+use tidegate_sim::results::live::{Lag, LiveCounts, Validity};
+use tidegate_sim::scenario::{Overrides, Scenario, load_str};
+
+/// What is measured, one row each.
+pub const PARTS: [Part; 7] = [
+    Part::Open(1_000),
+    Part::Open(5_000),
+    Part::Open(10_000),
+    Part::Open(20_000),
+    Part::Streams(3_000),
+    Part::Closed,
+    Part::Bare,
+];
+
+/// Users of the closed loop, and tasks of the bare one.
+const USERS: u32 = 32;
+/// How long the bare loop runs.
+const BARE: Duration = Duration::from_secs(4);
+
+/// One measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// An open loop of small requests, so many a second.
+    Open(u32),
+    /// An open loop of streams of 50 tokens, so many a second.
+    Streams(u32),
+    /// A closed loop of small requests without think time.
+    Closed,
+    /// The same with nothing but a reqwest client.
+    Bare,
+}
+
+/// What a measurement found.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Of what.
+    pub part: Part,
+    /// What became of the requests.
+    pub counts: LiveCounts,
+    /// Answered in a second.
+    pub per_s: f64,
+    /// When requests were sent; open loops only.
+    pub lag: Option<Lag>,
+    /// Whether the run would be believed.
+    pub validity: Option<Validity>,
+    /// Cores that the generator used.
+    pub cores: f64,
+}
+
+/// The gateway that is to be emulated for a self-test.
+pub fn gateway() -> String {
+    format!("{HEAD}{}{}", workload(Part::Open(1_000)), workload(Part::Streams(1_000)))
+}
+
+/// What all scenarios of a self-test have in common.
+const HEAD: &str = r#"
+[scenario]
+question = "What can this machine do?"
+horizon = "5s"
+warmup = "1s"
+seed = 11
+
+[models.small]
+[models.talker]
+context = 4096
+
+[pools.small]
+engine = "slots"
+model = "small"
+servers = 10000
+service = "1ms"
+
+# 4 ms a token and at most a thousand sequences on a replica: 50 tokens take 200 ms.
+[pools.talker]
+model = "talker"
+replicas = 4
+step_time = { kind = "linear", base = "4ms", per_sequence = "0us", per_prefill_token = "0us", per_decode = "0us", per_context_token = "0us", quantum = "1us" }
+batching = { tokens = 100000, sequences = 1000 }
+kv = { blocks = 200000 }
+route = "least-loaded"
+
+[tiers.small]
+pools = ["small"]
+[tiers.talker]
+pools = ["talker"]
+"#;
+
+fn workload(part: Part) -> String {
+    match part {
+        Part::Open(rate) => format!(
+            "[workloads.small]\ntier = \"small\"\narrivals = {{ kind = \"poisson\", rate = \"{rate}/s\" }}\nprompt = 8\n\
+             output = 1\nlive = {{ stream = false }}\n"
+        ),
+        Part::Streams(rate) => format!(
+            "[workloads.talker]\ntier = \"talker\"\narrivals = {{ kind = \"poisson\", rate = \"{rate}/s\" }}\nprompt = 8\n\
+             output = 50\n"
+        ),
+        Part::Closed | Part::Bare => format!(
+            "[workloads.small]\ntier = \"small\"\narrivals = {{ kind = \"population\", users = {USERS} }}\nprompt = 8\n\
+             output = 1\nlive = {{ stream = false }}\n"
+        ),
+    }
+}
+
+fn scenario(part: Part) -> Scenario {
+    let text = format!("{HEAD}{}", workload(part));
+    load_str("selftest", &text, &Overrides::default())
+        .unwrap_or_else(|found| panic!("the scenario of the self-test is right: {found:?}"))
+}
+
+/// Measures one part against the gateway of [`gateway`] at `target`. `control` may stop it.
+///
+/// # Errors
+/// As [`play`].
+pub fn measure(part: Part, target: &Target, control: &Control) -> Result<Row, LoadError> {
+    if part == Part::Bare {
+        return bare(target, control);
+    }
+    let options = Options { goose: GooseOptions::default(), ..Options::default() };
+    let plan = Plan::new(vec![scenario(part)], target.clone(), options)?;
+    let outcome = play(&plan, control, &Arc::new(Gauge::default()), None)?;
+    let live = outcome.live;
+    let seconds = (live.generator.elapsed_ns as f64 / 1e9).max(1e-9);
+    Ok(Row {
+        part,
+        counts: live.counts,
+        per_s: live.counts.succeeded as f64 / seconds,
+        lag: (live.lag.samples > 0).then_some(live.lag),
+        validity: Some(live.validity),
+        cores: live.generator.cpu_cores,
+    })
+}
+
+/// The closed loop with nothing but a shared reqwest client, which is what one would write by hand.
+fn bare(target: &Target, control: &Control) -> Result<Row, LoadError> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(LoadError::Start)?;
+    let url = target.url("/v1/chat/completions");
+    let usage = Usage::start();
+    let started = Instant::now();
+    let (succeeded, failed) = runtime.block_on(async {
+        let client = reqwest::Client::new();
+        let tasks: Vec<_> = (0..USERS)
+            .map(|_| {
+                let (client, url) = (client.clone(), url.clone());
+                tokio::spawn(async move {
+                    let (mut fine, mut wrong) = (0_u64, 0_u64);
+                    while started.elapsed() < BARE {
+                        if one(&client, &url).await { fine += 1 } else { wrong += 1 }
+                    }
+                    (fine, wrong)
+                })
+            })
+            .collect();
+        let mut sum = (0, 0);
+        for task in tasks {
+            let (fine, wrong) = task.await.unwrap_or((0, 1));
+            sum = (sum.0 + fine, sum.1 + wrong);
+        }
+        sum
+    });
+    let seconds = started.elapsed().as_secs_f64();
+    control.advance(0, succeeded + failed);
+    let counts = LiveCounts { scheduled: succeeded + failed, succeeded, failed, ..LiveCounts::default() };
+    let per_s = succeeded as f64 / seconds;
+    Ok(Row { part: Part::Bare, counts, per_s, lag: None, validity: None, cores: usage.cores() })
+}
+
+async fn one(client: &reqwest::Client, url: &str) -> bool {
+    const BODY: &str = r#"{"model":"small","messages":[{"role":"user","content":" a b c d e f g h"}]}"#;
+    let request = client.post(url).header("authorization", "Bearer small-0");
+    let request = request.header("content-type", "application/json").body(BODY);
+    match request.send().await {
+        Ok(answer) => answer.status().is_success() && answer.bytes().await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_of_the_self_test_is_right() {
+        for part in PARTS {
+            assert_eq!(scenario(part).workloads.len(), 1);
+        }
+        let gateway = load_str("gateway", &gateway(), &Overrides::default()).unwrap();
+        assert_eq!(gateway.workloads.len(), 2);
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::basis::Caller;
 use super::client::Call;
-use super::key::Key;
+use crate::client::key::Key;
 use bytes::Bytes;
 use reqwest::Method;
 use serde_json::{Map, Value as Json, json};

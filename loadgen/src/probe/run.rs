@@ -27,7 +27,7 @@ pub async fn run(
 ) -> Result<Report, String> {
     let mut report = Report {
         title: basis.title.clone(),
-        target: target.base().to_owned(),
+        target: target.base(),
         planned: plan.cost,
         ..Report::default()
     };

@@ -13,7 +13,7 @@ use super::body::{Shape, request};
 use super::client::{Answer, Call, Client};
 use super::edge::Seen;
 use super::finding::Outcome;
-use super::key::Key;
+use crate::client::key::Key;
 use super::method::{Amount, Method};
 use super::plan::Probe;
 use std::sync::atomic::{AtomicBool, Ordering};

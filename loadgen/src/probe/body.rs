@@ -29,7 +29,7 @@ pub(super) struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        let (prompt, output, messages) = (super::decide::PROMPT, 1, 1);
+        let (prompt, output, messages) = (super::cost::PROMPT, 1, 1);
         Shape { prompt, output, stream: false, messages, more: Map::new(), bytes: None, model: None }
     }
 }

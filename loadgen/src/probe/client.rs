@@ -170,8 +170,7 @@ impl Client {
     /// Sends a call; the answer has its headers, the body is to be read or dropped.
     pub(super) async fn open(&self, call: Call) -> Result<Answer, String> {
         self.sent.fetch_add(1, Ordering::Relaxed);
-        let url =
-            if call.path.contains("://") { call.path } else { self.target.gateway.url(&call.path) };
+        let url = if call.path.contains("://") { call.path } else { self.target.gateway.url(&call.path) };
         let mut request = self.http.request(call.method, &url).body(Body::from(call.body));
         for (name, value) in &call.headers {
             request = request.header(*name, value);

@@ -1,8 +1,8 @@
 //! The plan: what is probed and what it costs, and what is not and why.
 
 use super::basis::Basis;
-use super::cost::Cost;
-use super::decide::{cost, decide};
+use super::cost::{Cost, cost};
+use super::decide::decide;
 use super::finding::{Finding, Verdict, not_probeable};
 use super::method::{Amount, GateCall, JobCall, Method};
 use tidegate_sim::profile::{Mechanism, Standing};

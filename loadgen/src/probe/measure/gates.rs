@@ -3,10 +3,10 @@
 use super::super::blame::{Blame, told};
 use super::super::body::Shape;
 use super::super::finding::Outcome;
-use crate::client::key::Key;
 use super::super::method::GateCall;
 use super::super::plan::Probe;
 use super::{Bench, Measured};
+use crate::client::key::Key;
 use serde_json::{Map, json};
 
 /// A key that nobody has.

@@ -32,7 +32,7 @@ pub(crate) fn probe(args: &ProbeArgs) -> Result<ExitCode> {
     if args.dry_run {
         return dry(args, &basis, &plan);
     }
-    if !target.loopback && !args.yes && !target.is_among(&basis.targets) {
+    if !target.is_loopback() && !args.yes && !target.is_among(&basis.targets) {
         eprint!("{}", render_words(&plan.table(&basis)));
         return Err(miette::miette!(
             help = "look at the plan above, then add `--yes`, or name the address in `targets` of `[live]`",
@@ -102,7 +102,7 @@ fn budget(args: &ProbeArgs, target: &Target) -> Budget {
         requests: args.max_requests,
         time: Span::from_secs(args.max_time),
         cost: args.max_cost,
-        loopback: target.loopback,
+        loopback: target.is_loopback(),
         control: target.control.is_some(),
         only: args.only.clone(),
     }

@@ -4,8 +4,10 @@
 pub mod load;
 #[cfg(feature = "live")]
 pub mod probe;
+mod emulate;
 mod replay;
 
+pub use emulate::EmulateArgs;
 pub use replay::ReplayArgs;
 
 use clap::builder::TypedValueParser as _;
@@ -57,6 +59,9 @@ pub enum Command {
     #[command(after_help = load::LOAD_EXAMPLES)]
     #[cfg(feature = "live")]
     Load(load::LoadArgs),
+    /// Emulate the gateway of a scenario over HTTP: OpenAI's paths, Databricks' invocations, batch jobs.
+    #[command(after_help = emulate::EXAMPLES)]
+    Emulate(EmulateArgs),
     /// Run the log of `emulate` once more, offline, and say whether every decision is the same.
     ///
     /// Exit code 0: every decision is that of the emulator; 1: one is not; 3: the log has no end to compare with.

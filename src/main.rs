@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Batch(BatchCommand::Check(args)) => commands::batch::check(&args),
         #[cfg(feature = "live")]
         Command::Load(args) => commands::load::run(&args),
+        Command::Emulate(args) => commands::emulate::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Plot(args) => commands::plot::plot(&args),
         #[cfg(feature = "live")]

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod check;
+pub mod emulate;
 pub mod limits;
 #[cfg(feature = "live")]
 pub mod load;

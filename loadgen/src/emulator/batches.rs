@@ -3,7 +3,7 @@
 use super::gateway::{JobTold, LineDone};
 use super::wire::ask::Kind;
 use super::wire::keys::Caller;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tidegate_sim::observe::{JobCounts, JobFact, JobState};
 use tidegate_sim::request::{Finished, Outcome, Refusal};
 
@@ -42,9 +42,11 @@ pub struct Job {
     /// What is wrong with its file, for people; code and message.
     pub fault: Option<(&'static str, String)>,
     /// What became of its lines.
-    pub results: std::sync::Arc<Results>,
+    pub results: Arc<Results>,
     /// Files with its answers and with what went wrong.
     pub files: [Option<String>; 2],
+    /// Whether they are written, as far as there is anything to write.
+    pub written: bool,
 }
 
 /// What was said when a job was submitted.
@@ -75,6 +77,8 @@ pub struct Results {
     pub model: String,
     /// When it was submitted, seconds of the epoch.
     pub created: u64,
+    /// Prompt tokens, and output tokens that are asked for at most, line by line.
+    pub asked: Option<Arc<[(u32, u32)]>>,
     ended: Mutex<Ended>,
 }
 
@@ -123,15 +127,22 @@ impl LineEnd {
 }
 
 impl Results {
-    /// Of a job whose lines have these ids.
-    pub fn new(job: String, ids: Vec<Box<str>>, kind: Kind, model: String, created: u64) -> Self {
-        Results { job, ids, kind, model, created, ended: Mutex::new(Ended::default()) }
+    /// Of a job of which nothing has ended.
+    pub fn new(
+        job: String,
+        ids: Vec<Box<str>>,
+        kind: Kind,
+        model: String,
+        created: u64,
+        asked: Option<Arc<[(u32, u32)]>>,
+    ) -> Self {
+        Results { job, ids, kind, model, created, asked, ended: Mutex::new(Ended::default()) }
     }
 
-    /// What it holds in memory when all its lines have ended, bytes.
-    pub fn held(&self) -> u64 {
-        let line = size_of::<LineEnd>() + size_of::<Box<str>>();
-        self.ids.iter().map(|id| (id.len() + line) as u64).sum()
+    /// What is kept of lines with these ids when all of them have ended, bytes.
+    pub fn held(ids: &[Box<str>]) -> u64 {
+        let line = size_of::<LineEnd>() + size_of::<Box<str>>() + size_of::<(u32, u32)>();
+        ids.iter().map(|id| (id.len() + line) as u64).sum()
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Ended) -> T) -> T {
@@ -142,15 +153,17 @@ impl Results {
         self.with(|ended| ended.lines.push(LineEnd::of(told.line, &told.done)));
     }
 
-    /// The job is over. Of lines that were worked on elsewhere nothing was told: `counts` says how many were answered.
+    /// The job is over. Of lines that were worked on elsewhere nothing was told: `counts` says how many were answered, the
+    /// first of them, each as long as it may be.
     fn close(&self, state: JobState, counts: &JobCounts) {
         self.with(|ended| {
             if ended.lines.is_empty() {
                 let answered = counts.completed.min(self.ids.len() as u32);
-                ended.lines.extend((0..answered).map(|line| LineEnd {
-                    output: 1,
-                    prompt: 1,
-                    ..LineEnd::without(line, Outcome::Completed)
+                let asked = |line: u32| self.asked.as_ref().map_or((1, 1), |asked| asked[line as usize]);
+                ended.lines.extend((0..answered).map(|line| {
+                    let (prompt, output) = asked(line);
+                    let end = LineEnd::without(line, Outcome::Completed);
+                    LineEnd { prompt, output, most: Some(output), ..end }
                 }));
             }
             let rest = match state {

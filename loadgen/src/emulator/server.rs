@@ -80,7 +80,7 @@ const BACKLOG: u32 = 8_192;
 const REST: Duration = Duration::from_millis(50);
 
 /// What a client reads for whom there is no place.
-const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 116\r\n\
+const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 117\r\n\
 connection: close\r\nretry-after: 1\r\n\r\n\
 {\"error\":{\"message\":\"Too many connections are open.\",\"type\":\"server_error\",\"param\":null,\"code\":\"server_overloaded\"}}\n";
 

@@ -27,6 +27,7 @@ replicas = 1
 step_time = { kind = "linear", base = "1ms", per_decode = "1us" }
 batching = { tokens = 4096, sequences = 512 }
 kv = { blocks = 65536 }
+outstanding = 1024
 queue = { most = 2000 }
 
 [pools.chat.batch]

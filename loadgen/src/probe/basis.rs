@@ -5,7 +5,7 @@ use tidegate_sim::gateway::admission::meters;
 use tidegate_sim::profile::{Attr, Limit, Row, Subject};
 use tidegate_sim::scenario::live::{Api, Dialect, TokenPrices};
 use tidegate_sim::scenario::profile::{self, Loaded};
-use tidegate_sim::scenario::{Arrivals, Scenario};
+use tidegate_sim::scenario::{Arrivals, Engine, Scenario};
 
 /// All that a plan is made from.
 #[derive(Clone, Debug)]
@@ -101,7 +101,11 @@ impl Basis {
                 subject: plane.request_subject(index, model),
                 api: spec.wire.api,
                 model: scenario.wire_name(index).to_owned(),
-                context: Some(u64::from(scenario.models[model].context_tokens)),
+                context: match &served.engine {
+                    Engine::Llm(engine) => Some(u64::from(engine.context_tokens)),
+                    // Servers take requests of any length.
+                    Engine::Slots(_) => None,
+                },
                 key_env: spec.wire.key_env.clone(),
                 permits,
             }

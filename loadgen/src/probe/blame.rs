@@ -18,12 +18,15 @@ pub(super) enum Blame {
 }
 
 /// Whose refusal `answer` is, when the limit at `index` is probed.
-pub(super) fn blame(basis: &Basis, index: Option<usize>, answer: &Answer) -> Blame {
+///
+/// `own` is the name of what is probed where no limit of the profile is.
+pub(super) fn blame(basis: &Basis, index: Option<usize>, own: Option<&str>, answer: &Answer) -> Blame {
     if answer.is_fine() {
         return Blame::LetIn;
     }
     if let Some(reason) = answer.header("x-tidegate-reason") {
-        let this = index.is_some_and(|index| basis.limits[index].limit.name == reason);
+        let name = index.map(|index| basis.limits[index].limit.name.as_str());
+        let this = name.or(own) == Some(reason);
         return if this { Blame::This } else { Blame::Other(reason.to_owned()) };
     }
     suspect(basis, index, Some(answer.status), &answer.text)

@@ -89,7 +89,7 @@ pub(super) fn request(caller: &Caller, key: Option<Key>, shape: &Shape) -> Resul
         // An emulated gateway takes this number; others count the words.
         ("x-tidegate-prompt-tokens", shape.prompt.max(1).to_string()),
     ];
-    Ok(Call { method: Method::POST, path, headers, body: Bytes::from(body), key })
+    Ok(Call { method: Method::POST, path, headers, body: Bytes::from(body), key, caller: None })
 }
 
 /// So many words.

@@ -85,6 +85,8 @@ pub(super) struct Call {
     pub headers: Vec<(&'static str, String)>,
     pub body: Bytes,
     pub key: Option<Key>,
+    /// Whose request to a model it is, by the place in the basis; what is let in is counted.
+    pub caller: Option<usize>,
 }
 
 /// What came back.
@@ -123,10 +125,12 @@ pub(super) struct Client {
     http: reqwest::Client,
     target: Arc<Target>,
     sent: Arc<AtomicU64>,
+    /// Requests that were let in, by caller.
+    let_in: Arc<Vec<AtomicU64>>,
 }
 
 impl Client {
-    pub(super) fn new(target: Target) -> Result<Client, String> {
+    pub(super) fn new(target: Target, callers: usize) -> Result<Client, String> {
         let http = reqwest::Client::builder()
             .http1_only()
             .tcp_nodelay(true)
@@ -136,7 +140,8 @@ impl Client {
             .pool_max_idle_per_host(64)
             .build()
             .map_err(|error| format!("no client can be made: {error}"))?;
-        Ok(Client { http, target: Arc::new(target), sent: Arc::new(AtomicU64::new(0)) })
+        let let_in = std::iter::repeat_with(AtomicU64::default).take(callers).collect();
+        Ok(Client { http, target: Arc::new(target), sent: Arc::default(), let_in: Arc::new(let_in) })
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -146,6 +151,11 @@ impl Client {
     /// Requests sent so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Requests of a caller that were let in so far.
+    pub(super) fn let_in(&self, caller: usize) -> u64 {
+        self.let_in[caller].load(Ordering::Relaxed)
     }
 
     /// Sends a call; the answer has its body.
@@ -192,6 +202,9 @@ impl Client {
         let answer = answer
             .map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
             .map_err(|error| format!("no answer: {}", plain(&error)))?;
+        if let Some(caller) = call.caller.filter(|_| answer.status().is_success()) {
+            self.let_in[caller].fetch_add(1, Ordering::Relaxed);
+        }
         Ok(Answer {
             status: answer.status().as_u16(),
             headers: answer.headers().clone(),

@@ -6,7 +6,7 @@ use super::method::{Amount, GateCall, JobCall, Method, Rate};
 use super::plan::{Budget, Probe};
 use tidegate_sim::limits::Algorithm;
 use tidegate_sim::profile::{
-    Action, Attr, Condition, Counted, Limit, Mechanism, Range, Unit, Verb, concerns,
+    Action, Attr, Condition, Counted, Limit, Mechanism, Range, Unit, Verb, concerns, judge,
 };
 use tidegate_sim::time::Span;
 
@@ -43,7 +43,7 @@ pub(super) fn decide(basis: &Basis, index: usize, budget: &Budget) -> Result<Pro
             .unwrap_or_else(|| Err(unconcerned(limit, callers.next().map(|(_, caller)| caller))));
     };
     let method = if jobs { job(basis, limit, of, budget) } else { request(basis, index, of) }?;
-    Ok(Probe { limit: Some(index), caller, cost: cost(&method, of), method })
+    Ok(owned(basis, caller, method))
 }
 
 /// What is counted of calls to the control plane, where its address is known: reads alone, which are free.
@@ -236,9 +236,12 @@ fn job(basis: &Basis, limit: &Limit, caller: &Caller, budget: &Budget) -> Result
         Mechanism::Size { attr: Attr::BatchRequests, range } => JobCall::Lines { most: most(range)?, both },
         Mechanism::Size { attr: Attr::BatchBytes, range } => JobCall::Bytes { most: most(range)?, both },
         Mechanism::Size { attr: Attr::BatchModels, .. } => {
-            let other =
-                basis.callers.iter().find(|other| other.model != caller.model && other.context.is_some());
-            let other = other.ok_or("a second model is needed: a scenario names one")?;
+            let limits: Vec<Limit> = basis.limits.iter().map(|one| one.limit.clone()).collect();
+            let other = basis.callers.iter().find(|other| {
+                let judged = judge(&limits, Verb::SubmitBatch, &other.subject);
+                other.model != caller.model && judged.refused.is_none()
+            });
+            let other = other.ok_or("a second model that jobs may name is needed: a scenario has one")?;
             JobCall::Models(other.model.clone())
         }
         Mechanism::Gate { action: Action::Refuse, require: Some(gate) } => match gate.attr {
@@ -249,6 +252,7 @@ fn job(basis: &Basis, limit: &Limit, caller: &Caller, budget: &Budget) -> Result
             Attr::BatchWindow => JobCall::Window,
             attr => return other_model(basis, attr, |value| !gate.values.iter().any(|known| known == value)),
         },
+        Mechanism::Gate { action: Action::Refuse, require: None } => JobCall::Model(caller.model.clone()),
         mechanism => return Err(format!("a {} of jobs has no probe", mechanism.name())),
     };
     Ok(Method::Job(call))
@@ -282,7 +286,7 @@ fn banned(basis: &Basis, limit: &Limit, jobs: bool) -> Option<Result<Probe, Stri
         return None;
     };
     let [only] = limit.when.as_slice() else { return None };
-    let (caller, of) = basis.callers.iter().enumerate().find(|(_, caller)| caller.jobs)?;
+    let caller = basis.callers.iter().position(|caller| caller.jobs)?;
     let method = match only.attr {
         Attr::BatchContent => Ok(Method::Job(JobCall::Image)),
         Attr::BatchEndpoint if only.values.iter().any(|value| value.starts_with("/v1/images")) => {
@@ -293,7 +297,19 @@ fn banned(basis: &Basis, limit: &Limit, jobs: bool) -> Option<Result<Probe, Stri
         }
         _ => return None,
     };
-    Some(method.map(|method| Probe { limit: None, caller, cost: cost(&method, of), method }))
+    Some(method.map(|method| owned(basis, caller, method)))
+}
+
+/// A probe as whoever has the model that it names, or else as `caller`.
+fn owned(basis: &Basis, caller: usize, method: Method) -> Probe {
+    let owner = match &method {
+        Method::Job(JobCall::Model(model)) => {
+            basis.callers.iter().position(|caller| caller.jobs && caller.model == *model)
+        }
+        _ => None,
+    };
+    let caller = owner.unwrap_or(caller);
+    Probe { limit: None, caller, cost: cost(&method), method }
 }
 
 /// Why a limit concerns nobody here.
@@ -310,7 +326,7 @@ fn unconcerned(limit: &Limit, caller: Option<&Caller>) -> String {
 }
 
 /// What a probe costs at most, if the gateway is as documented.
-pub(super) fn cost(method: &Method, caller: &Caller) -> Cost {
+pub(super) fn cost(method: &Method) -> Cost {
     match method {
         Method::Volley(_) => cost_of_calls(method),
         Method::Weigh { rate, unit, most } => {
@@ -352,7 +368,7 @@ pub(super) fn cost(method: &Method, caller: &Caller) -> Cost {
             Cost { requests: 2, prompt_tokens, output_tokens, bytes, time: Span::ZERO }
         }
         Method::Gate(_) => Cost { requests: 1, bytes: BODY, ..Cost::default() },
-        Method::Job(call) => job_cost(call, caller),
+        Method::Job(call) => job_cost(call),
     }
 }
 
@@ -373,7 +389,7 @@ fn cost_of_calls(method: &Method) -> Cost {
     }
 }
 
-fn job_cost(call: &JobCall, _: &Caller) -> Cost {
+fn job_cost(call: &JobCall) -> Cost {
     // An upload in two steps, a submission, a look or two, a cancellation.
     let calls = 6;
     match call {

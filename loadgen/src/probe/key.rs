@@ -47,7 +47,12 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Reads the variables of that names from the environment, and `file` when there is one.
+    /// No keys but the names of workloads.
+    pub fn by_name() -> Keys {
+        Keys { by_name: true, ..Keys::default() }
+    }
+
+    /// Reads the variables of these names from the environment, and `file` when there is one.
     ///
     /// # Errors
     /// When the file cannot be read or is empty: what is wrong, without anything of what is in it.

@@ -129,6 +129,14 @@ pub enum JobCall {
 }
 
 impl Method {
+    /// The window that it fills.
+    pub fn window(&self) -> Option<Span> {
+        match self {
+            Method::Volley(rate) | Method::Weigh { rate, .. } | Method::Reserve(rate) => Some(rate.window),
+            Method::Hold { .. } | Method::Edge { .. } | Method::Gate(_) | Method::Job(_) => None,
+        }
+    }
+
     /// What is done, in a few words.
     pub fn text(&self) -> String {
         match self {

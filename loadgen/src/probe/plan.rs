@@ -191,10 +191,9 @@ fn customs(basis: &Basis, items: &[Item]) -> Vec<Item> {
         items.iter().any(|item| matches!(&item.decision, Decision::Probe(probe) if probe.method == *wanted))
     };
     let Some(caller) = basis.callers.iter().position(|caller| !caller.jobs) else { return Vec::new() };
-    let of = &basis.callers[caller];
     let mut found = Vec::new();
     let mut add = |name: String, documented: String, method: Method| {
-        let probe = Probe { limit: None, caller, cost: cost(&method, of), method };
+        let probe = Probe { limit: None, caller, cost: cost(&method), method };
         found.push(Item { name, row: String::new(), documented, decision: Decision::Probe(probe) });
     };
     for (name, documented, call) in
@@ -211,7 +210,7 @@ fn customs(basis: &Basis, items: &[Item]) -> Vec<Item> {
         };
         seen.push(&caller.model);
         let method = Method::Edge { what: Amount::Prompt, bound: context.saturating_sub(1), upper: true };
-        let probe = Probe { limit: None, caller: index, cost: cost(&method, caller), method };
+        let probe = Probe { limit: None, caller: index, cost: cost(&method), method };
         found.push(Item {
             name: format!("context of {}", caller.model),
             row: String::new(),

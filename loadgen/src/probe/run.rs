@@ -3,6 +3,7 @@
 use super::basis::Basis;
 use super::blame::{differences, told};
 use super::client::{Client, Target};
+use super::decide::RESTED;
 use super::finding::{Finding, Outcome, Report, Verdict};
 use super::measure::{Bench, Measured};
 use super::method::{JobCall, Method};
@@ -30,8 +31,12 @@ pub async fn run(
         planned: plan.cost,
         ..Report::default()
     };
-    let mut bench = Bench { basis, client: Client::new(target)?, most, stop, last: None };
-    for (item, probe) in plan.probes() {
+    let mut bench =
+        Bench { basis, client: Client::new(target, basis.callers.len())?, most, stop, last: None };
+    // Whatever fills a long window leaves nothing to others until it is over: so it goes last.
+    let mut probes: Vec<_> = plan.probes().collect();
+    probes.sort_by_key(|(_, probe)| probe.method.window().filter(|window| *window > RESTED));
+    for (item, probe) in probes {
         if stop.load(Ordering::Relaxed) {
             break;
         }

@@ -2,35 +2,12 @@
 
 use super::testing::{Manner, scenario, serve};
 use super::{Basis, Budget, Decision, Finding, Keys, Plan, Report, Target, Verdict, run};
+use crate::emulator::driver;
+use crate::emulator::server::{Server, Settings};
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tidegate_sim::time::Span;
-
-/// A gateway of one's own with one limit of each kind, small enough to be filled in a moment.
-const OWN: &str = r#"
-[scenario]
-question = "?"
-horizon = "1min"
-profile = "./own.toml"
-
-[models.chat]
-kind = "chat"
-context = 2000
-
-[pools.chat]
-engine = "slots"
-model = "chat"
-servers = 100
-service = "10ms"
-
-[endpoints.chat]
-kind = "custom"
-serves = [{ pool = "chat" }]
-
-[workloads.chat]
-endpoint = "chat"
-arrivals = { kind = "constant", rate = "1/s" }
-"#;
 
 fn budget() -> Budget {
     Budget {
@@ -48,7 +25,7 @@ async fn probe(documented: &str, address: &str, budget: Budget) -> Report {
     let basis = Basis::of_scenario(&scenario);
     let plan = Plan::new(&basis, &budget);
     let control = budget.control.then(|| format!("{address}/control"));
-    let keys = Keys { by_name: true, ..Keys::default() };
+    let keys = Keys::by_name();
     let target = Target::new(address, control.as_deref(), keys).unwrap();
     run::run(&basis, &plan, target, 20_000, &AtomicBool::new(false), |_| {}).await.unwrap()
 }
@@ -56,11 +33,14 @@ async fn probe(documented: &str, address: &str, budget: Budget) -> Report {
 /// A scenario of Databricks with an endpoint of this kind, and these lines more.
 fn databricks(kind: &str, more: &str) -> String {
     format!(
-        "[scenario]\nquestion = \"?\"\nhorizon = \"1min\"\nprofile = \"databricks-model-serving\"\n{more}\n\
+        "[scenario]\nquestion = \"?\"\nhorizon = \"1min\"\nreplications = 1\nprofile = \"databricks-model-serving\"\n{more}\n\
          [models.m]\nkind = \"chat\"\ncontext = 4000\n\
-         [pools.m]\nengine = \"slots\"\nmodel = \"m\"\nservers = 400\nservice = \"1ms\"\n\
+         [pools.m]\nmodel = \"m\"\nreplicas = 1\n\
+         step_time = {{ kind = \"linear\", base = \"1ms\", per_decode = \"1us\" }}\n\
+         batching = {{ tokens = 8192, sequences = 512 }}\nkv = {{ blocks = 65536 }}\n\
          [endpoints.m]\nkind = \"{kind}\"\nroute_optimized = false\nserves = [{{ pool = \"m\" }}]\n\
-         [workloads.m]\nendpoint = \"m\"\narrivals = {{ kind = \"constant\", rate = \"1/s\" }}\n"
+         [workloads.m]\nendpoint = \"m\"\narrivals = {{ kind = \"constant\", rate = \"1/s\" }}\n\
+         prompt = 10\noutput = 3000\nrequest = {{ body = \"1kB\" }}\n"
     )
 }
 
@@ -92,14 +72,11 @@ async fn a_workspace_of_200_a_second_is_measured_exactly() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_limit_than_the_documented_one_is_found_out_and_measured() {
-    let real = databricks(
-        "custom",
-        "[limits.dbx-qps-workspace-standard]\nvalue = \"190/s\"\nsource = \"negotiated\"\n\
-         [limits.dbx-payload-custom]\nat_most = \"1MB\"\nsource = \"negotiated\"\n",
-    );
-    let address = serve(&real, Manner::default()).await;
+    let lower = "[limits.dbx-qps-workspace-standard]\nvalue = \"190/s\"\nsource = \"negotiated\"\n";
+    // Agents may send 4 MB where custom models may send 16 MB.
+    let address = serve(&databricks("agent", lower), Manner { attributes: false, ..Manner::default() }).await;
     let report = probe(&databricks("custom", ""), &address, budget()).await;
-    for (name, measured) in [("dbx-qps-workspace-standard", "190"), ("dbx-payload-custom", "1000000")] {
+    for (name, measured) in [("dbx-qps-workspace-standard", "190"), ("dbx-payload-custom", "4000000")] {
         let finding = found(&report, name);
         assert_eq!(
             (finding.verdict, finding.measured.as_str()),
@@ -160,36 +137,52 @@ async fn requests_in_flight_are_counted_while_none_ends() {
     equal(&report, "dbx-parallel-requests", "24");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_short_window_and_a_long_one_are_told_apart() {
-    let text = "[scenario]\nquestion = \"?\"\nhorizon = \"1min\"\nprofile = \"databricks-gcp-preview\"\n\
+/// Two requests a second, and five an hour.
+const PREVIEW: &str = "[scenario]\nquestion = \"?\"\nhorizon = \"1min\"\nreplications = 1\nprofile = \"databricks-gcp-preview\"\n\
          [limits.gcp-ppt-llama33-qph]\nvalue = \"5/h\"\nsource = \"negotiated\"\n\
          [models.llama-3-3-70b]\nkind = \"chat\"\ncontext = 4000\n\
-         [pools.m]\nengine = \"slots\"\nmodel = \"llama-3-3-70b\"\nservers = 400\nservice = \"1ms\"\n\
+         [pools.m]\nmodel = \"llama-3-3-70b\"\nreplicas = 1\n\
+         step_time = { kind = \"linear\", base = \"1ms\", per_decode = \"1us\" }\n\
+         batching = { tokens = 8192, sequences = 512 }\nkv = { blocks = 65536 }\n\
          [accounts.a]\nregion = \"us-east1\"\ncontrol_plane = \"us-east1\"\n\
          [endpoints.m]\naccount = \"a\"\nkind = \"foundation-pay-per-token\"\nserves = [{ pool = \"m\" }]\n\
-         [workloads.m]\nendpoint = \"m\"\naccount = \"a\"\narrivals = { kind = \"constant\", rate = \"1/s\" }\n";
+         [workloads.m]\nendpoint = \"m\"\naccount = \"a\"\narrivals = { kind = \"constant\", rate = \"1/s\" }\n\
+         prompt = 10\noutput = 3000\nrequest = { body = \"1kB\" }\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_window_and_a_long_one_are_told_apart() {
     for attributes in [true, false] {
-        let address = serve(text, Manner { attributes, ..Manner::default() }).await;
-        let only = ["gcp-ppt-llama33-qps", "gcp-ppt-llama33-qph"].map(str::to_owned).to_vec();
-        let budget = Budget { only, time: Span::from_secs(600), ..budget() };
-        let report = probe(text, &address, budget).await;
-        // The first two take four of the five of the hour: what is left of it is no measurement of it.
-        equal(&report, "gcp-ppt-llama33-qps", "2");
-        let hour = found(&report, "gcp-ppt-llama33-qph");
-        assert!(hour.notes.iter().any(|note| note.contains("others sent")), "{hour:#?}");
+        let address = serve(PREVIEW, Manner { attributes, ..Manner::default() }).await;
+        two_windows(&probe(PREVIEW, &address, both_windows()).await);
     }
+}
+
+fn both_windows() -> Budget {
+    let only = ["gcp-ppt-llama33-qps", "gcp-ppt-llama33-qph"].map(str::to_owned).to_vec();
+    Budget { only, time: Span::from_secs(600), ..budget() }
+}
+
+/// The hour is counted with what the probe of the second has used of it.
+#[track_caller]
+fn two_windows(report: &Report) {
+    equal(report, "gcp-ppt-llama33-qps", "2");
+    equal(report, "gcp-ppt-llama33-qph", "5");
+    let hour = found(report, "gcp-ppt-llama33-qph");
+    assert!(hour.notes.iter().any(|note| note.contains("requests of this run count")), "{hour:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_is_measured_full_and_refilling() {
-    let text = "[scenario]\nquestion = \"?\"\nhorizon = \"1min\"\nprofile = \"digitalocean-inference\"\n\
+    let text = "[scenario]\nquestion = \"?\"\nhorizon = \"1min\"\nreplications = 1\nprofile = \"digitalocean-inference\"\n\
          overlays = [\"2026-09\", \"public-api\"]\n\
          [models.gpt]\nkind = \"chat\"\nprovider = \"openai\"\nprovenance = \"commercial\"\ncontext = 4000\n\
-         [pools.m]\nengine = \"slots\"\nmodel = \"gpt\"\nservers = 400\nservice = \"1ms\"\n\
+         [pools.m]\nmodel = \"gpt\"\nreplicas = 1\n\
+         step_time = { kind = \"linear\", base = \"1ms\", per_decode = \"1us\" }\n\
+         batching = { tokens = 8192, sequences = 512 }\nkv = { blocks = 65536 }\n\
          [accounts.a]\ntier = 1\n\
          [endpoints.m]\naccount = \"a\"\nkind = \"serverless\"\nserves = [{ pool = \"m\" }]\n\
-         [workloads.chat]\nendpoint = \"m\"\naccount = \"a\"\narrivals = { kind = \"constant\", rate = \"1/s\" }\n";
+         [workloads.chat]\nendpoint = \"m\"\naccount = \"a\"\narrivals = { kind = \"constant\", rate = \"1/s\" }\n\
+         prompt = 10\noutput = 10\n";
     let address = serve(text, Manner::default()).await;
     let budget = Budget {
         only: vec!["do-serverless-rpm-tier-1-2".to_owned()],
@@ -221,6 +214,7 @@ const JOBS: &str = r#"
 [scenario]
 question = "?"
 horizon = "1h"
+replications = 1
 profile = "digitalocean-inference"
 overlays = ["public-api"]
 
@@ -233,6 +227,7 @@ at_most = "2MB"
 source = "negotiated"
 
 [live]
+targets = ["https://inference.example"]
 dialect = "digitalocean"
 
 [models.gpt]
@@ -303,7 +298,6 @@ async fn a_control_plane_is_read_250_times_a_minute() {
 
 #[test]
 fn a_plan_takes_nothing_that_is_not_free_or_cheap() {
-    let _ = OWN;
     let text = databricks("custom", "");
     let basis = Basis::of_scenario(&scenario(&text));
     let why =
@@ -331,5 +325,55 @@ fn a_plan_takes_nothing_that_is_not_free_or_cheap() {
         plan.items.iter().filter(|item| !item.name.starts_with("bad-") && !item.name.starts_with("context"));
     for row in &basis.rows {
         assert!(everything.clone().any(|item| item.row == row.id), "row {} is not in the plan", row.id);
+    }
+}
+
+/// Probes the emulator of a scenario for what the scenario documents.
+async fn emulated(text: &str, budget: Budget) -> Report {
+    let options = driver::Options { speed: 1.0, log: None };
+    let (gateway, engine) = driver::start(&scenario(text), options).unwrap();
+    let settings = Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() };
+    let server = Server::start(gateway, settings).unwrap();
+    let report = probe(text, &format!("http://{}", server.address()), budget).await;
+    server.stop().await;
+    tokio::task::spawn_blocking(move || engine.stop()).await.unwrap().unwrap();
+    report
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_probeable_limit_of_an_emulated_workspace_is_measured_exactly() {
+    let text = databricks("custom", "");
+    let report = emulated(&text, budget()).await;
+    equal(&report, "dbx-qps-workspace-standard", "200");
+    equal(&report, "dbx-payload-custom", "16000000");
+    equal(&report, "dbx-payload-not-empty", "1");
+    equal(&report, "context of m", "3999");
+    assert_eq!(found(&report, "dbx-authentication").verdict, Verdict::Equal);
+    assert_eq!(report.exit_code(), 0, "{:#?}", report.findings);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_windows_of_an_emulated_preview_are_measured_exactly() {
+    two_windows(&emulated(PREVIEW, both_windows()).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn provisioned_concurrency_of_an_emulated_endpoint_is_counted_with_its_queue() {
+    let text = databricks("custom", "").replace(
+        "serves = [{ pool = \"m\" }]",
+        "size = \"small\"\nserves = [{ pool = \"m\", concurrency = 4 }]",
+    );
+    let only = vec!["dbx-provisioned-concurrency".to_owned()];
+    let report = emulated(&text, Budget { only, ..budget() }).await;
+    equal(&report, "dbx-provisioned-concurrency", "8");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_probeable_limit_of_emulated_jobs_is_measured_exactly() {
+    for text in [JOBS.to_owned(), JOBS.replace("dialect = \"digitalocean\"", "dialect = \"openai\"")] {
+        let report = emulated(&text, budget()).await;
+        equal(&report, "do-batch-requests-per-file", "500");
+        equal(&report, "do-batch-file-size", "2000000");
+        assert_eq!(report.exit_code(), 0, "{:#?}", report.findings);
     }
 }

@@ -10,7 +10,7 @@ section! {
     /// How the scenario is played against a live gateway, and what an emulated one does wrong. Simulations ignore it.
     struct LiveFile {
         /// Addresses beyond this machine that `load` and `probe` may use without `--yes`: prefixes of URLs.
-        targets: At<Vec<At<Text>>> = [],
+        targets: Option<At<Vec<At<Text>>>>,
         /// How batch jobs are submitted.
         dialect: At<DialectWord> = "openai",
         /// What tokens cost, for the estimate before a run.

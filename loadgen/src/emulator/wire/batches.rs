@@ -186,7 +186,7 @@ impl Draft {
             .map(|(model, _)| Value::from(model.as_str()).to_string());
         let model = named.unwrap_or_else(|| app.names(owner.workload).json.clone());
         let ids = if submission.fault.is_none() { ids(file) } else { Vec::new() };
-        let held = Results::new(String::new(), ids.clone(), kind, String::new(), 0).held();
+        let held = Results::held(&ids);
         Draft { submission, ids, kind, model, fault, held }
     }
 }
@@ -264,7 +264,8 @@ async fn begin(
 
 fn job(app: &App, owner: Caller, asked: Submitted, draft: Draft, first: &JobFact, id: String) -> Job {
     let created = epoch().as_secs();
-    let results = Results::new(id.clone(), draft.ids, draft.kind, draft.model, created);
+    let asked_lines = draft.submission.lines;
+    let results = Results::new(id.clone(), draft.ids, draft.kind, draft.model, created, asked_lines);
     Job {
         id,
         owner,
@@ -280,6 +281,7 @@ fn job(app: &App, owner: Caller, asked: Submitted, draft: Draft, first: &JobFact
         fault: draft.fault,
         results: Arc::new(results),
         files: [None, None],
+        written: first.state.is_last(),
     }
 }
 
@@ -297,6 +299,9 @@ async fn follow(app: Arc<App>, id: String, mut handle: JobHandle) {
             if let Some(job) = app.jobs().by_id(&id) {
                 job.files[usize::from(errors)] = file;
             }
+        }
+        if let Some(job) = app.jobs().by_id(&id) {
+            job.written = true;
         }
         return;
     }
@@ -318,10 +323,8 @@ fn state(job: &Job) -> JobState {
         // It waits for room in the quota, which clients see as not begun.
         JobState::Held => JobState::Validating,
         // The engine is done with it; its files are being written.
-        state if state.is_last() && job.files == [None, None] && job.counts.completed > 0 => match state {
-            JobState::Completed => JobState::Finalizing,
-            other => other,
-        },
+        JobState::Cancelled if !job.written => JobState::Cancelling,
+        state if state.is_last() && !job.written => JobState::Finalizing,
         state if job.cancelling.is_some() && !state.is_last() => JobState::Cancelling,
         state => state,
     }
@@ -368,7 +371,7 @@ fn object(app: &App, job: &Job) -> Value {
 }
 
 fn has_results(job: &Job) -> bool {
-    job.state.is_last() && job.files != [None, None]
+    job.written && job.files != [None, None]
 }
 
 /// Why a job failed, in the form of its dialect.

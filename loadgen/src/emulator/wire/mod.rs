@@ -14,6 +14,8 @@ mod reply;
 mod results;
 pub mod script;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use super::batches::Jobs;
 use super::files::Store;

@@ -92,9 +92,13 @@ pub(super) async fn measure(bench: &mut Bench<'_>, probe: &Probe, call: &JobCall
 async fn refused(bench: &mut Bench<'_>, probe: &Probe, caller: &Caller, call: &JobCall) -> Measured {
     let file = match call {
         JobCall::Image => Bytes::from(line(&caller.model, 0, true, None)),
-        JobCall::Model(model) => Bytes::from(line(model, 0, false, None)),
+        JobCall::Model(model) => lines(model, 1),
         JobCall::Models(other) => {
             Bytes::from(line(&caller.model, 0, false, None) + &line(other, 1, false, None))
+        }
+        // Lines for another path than the job's would be wrong by themselves.
+        JobCall::Endpoint(path) => {
+            Bytes::from(line(&caller.model, 0, false, None).replace("/v1/chat/completions", path))
         }
         _ => lines(&caller.model, 1),
     };
@@ -110,6 +114,9 @@ async fn refused(bench: &mut Bench<'_>, probe: &Probe, caller: &Caller, call: &J
         Ok(Job::Taken) => Measured::of(Outcome::LetIn("the job was taken; it is cancelled".to_owned())),
         Ok(Job::Failed(text)) => match blame_text(bench.basis, probe.limit, &text) {
             Blame::Other(name) => Measured::unclear(format!("`{name}` refused first: {text}")),
+            Blame::Unknown if !has_code(bench, probe, &text) => {
+                Measured::unclear(format!("the job failed otherwise: {text}"))
+            }
             _ => Measured::of(Outcome::Refused(format!("the job failed: {text}"))),
         },
         Ok(Job::Refused(answer)) => {
@@ -125,6 +132,11 @@ async fn refused(bench: &mut Bench<'_>, probe: &Probe, caller: &Caller, call: &J
             Measured { refusal: Some(answer), ..Measured::of(outcome) }
         }
     }
+}
+
+/// Whether a text has the code that the limit answers with.
+fn has_code(bench: &Bench<'_>, probe: &Probe, text: &str) -> bool {
+    probe.limit.is_none_or(|index| text.contains(&bench.basis.limits[index].limit.answer.code))
 }
 
 fn handed(caller: &Caller, file: Bytes) -> Handed {
@@ -286,6 +298,7 @@ async fn upload_by_form(
     form.extend_from_slice(&file);
     form.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
     let call = Call {
+        caller: None,
         method: Method::POST,
         path: "/v1/files".to_owned(),
         headers: vec![("content-type", format!("multipart/form-data; boundary={BOUNDARY}"))],
@@ -315,7 +328,7 @@ async fn upload_by_address(
         return Err("the answer to an upload has no `file_id` or no `upload_url`".to_owned());
     };
     let headers = vec![("content-type", "application/jsonl".to_owned())];
-    let call = Call { method: Method::PUT, path: address, headers, body: file, key: None };
+    let call = Call { method: Method::PUT, path: address, headers, body: file, key: None, caller: None };
     let answer = bench.send(call).await?;
     Ok(if answer.is_fine() { Ok(id) } else { Err(answer) })
 }
@@ -327,6 +340,7 @@ fn post(bench: &Bench<'_>, caller: &Caller, path: &str, fields: Json) -> Call {
         headers: vec![("content-type", "application/json".to_owned())],
         body: Bytes::from(fields.to_string()),
         key: bench.key(caller),
+        caller: None,
     }
 }
 
@@ -337,6 +351,7 @@ fn get(bench: &Bench<'_>, caller: &Caller, path: &str) -> Call {
         headers: Vec::new(),
         body: Bytes::new(),
         key: bench.key(caller),
+        caller: None,
     }
 }
 

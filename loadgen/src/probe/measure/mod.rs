@@ -14,7 +14,7 @@ use super::client::{Answer, Call, Client};
 use super::edge::Seen;
 use super::finding::Outcome;
 use super::key::Key;
-use super::method::Method;
+use super::method::{Amount, Method};
 use super::plan::Probe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -79,11 +79,18 @@ impl Bench<'_> {
 
     fn call(&self, probe: &Probe, shape: &Shape) -> Result<Call, String> {
         let caller = self.caller(probe);
-        request(caller, self.key(caller), shape)
+        let call = request(caller, self.key(caller), shape)?;
+        Ok(Call { caller: Some(probe.caller), ..call })
     }
 
     fn blame(&self, probe: &Probe, answer: &Answer) -> Blame {
-        blame(self.basis, probe.limit, answer)
+        let context = matches!(probe.method, Method::Edge { what: Amount::Prompt, .. });
+        blame(self.basis, probe.limit, context.then_some("context-length"), answer)
+    }
+
+    /// Whether it is the status that the limit is documented to answer with.
+    fn answers_with(&self, probe: &Probe, status: u16) -> bool {
+        probe.limit.is_some_and(|index| self.basis.limits[index].limit.answer.status == status)
     }
 
     /// Whether `count` more requests may be sent.
@@ -145,6 +152,10 @@ impl Bench<'_> {
                 Seen::Refused
             }
             Blame::Other(name) => Seen::Nothing(format!("`{name}` refused: {}", told(&answer))),
+            Blame::Unknown if self.answers_with(probe, answer.status) => {
+                *kept = Some(answer);
+                Seen::Refused
+            }
             // What is no word about the request itself.
             Blame::Unknown if matches!(answer.status, 401..=403 | 404 | 408 | 429 | 500..) => {
                 Seen::Nothing(format!("refused otherwise: {}", told(&answer)))

@@ -22,9 +22,10 @@ pub(super) async fn measure(
     if !upper {
         return least(bench, probe, what, bound).await;
     }
+    let bytes = bound.saturating_mul(4).min(BYTES_MOST);
     let (least, most) = match what {
         Amount::Body => {
-            (bench.call(probe, &Shape::default()).map_or(1, |call| call.body.len() as u64), BYTES_MOST)
+            (bench.call(probe, &Shape::default()).map_or(1, |call| call.body.len() as u64), bytes)
         }
         Amount::Prompt => (1, bound.saturating_mul(8)),
         Amount::Messages | Amount::Stops | Amount::Choices => (1, bound.saturating_mul(4)),

@@ -37,8 +37,13 @@ impl Count {
 
 pub(super) async fn measure(bench: &mut Bench<'_>, probe: &Probe, rate: &Rate) -> Measured {
     let rested = bench.rest(rate.window).await;
+    if !rested {
+        bench.rest(rate.pace).await;
+    }
     let documented = rate.count();
-    let mut all = Count::default();
+    // What this run has used of a window that was not waited for.
+    let before = if rested || rate.control { 0 } else { bench.client.let_in(probe.caller) };
+    let mut all = Count { let_in: before, ..Count::default() };
     // More than four times what is documented need not be told exactly.
     let most = documented.saturating_mul(4).saturating_add(1);
     let mut goal = documented + 1;
@@ -50,7 +55,7 @@ pub(super) async fn measure(bench: &mut Bench<'_>, probe: &Probe, rate: &Rate) -
             }
             goal = goal.saturating_mul(2).min(most);
         }
-        let wanted = (goal - all.let_in).min(rate.at_once);
+        let wanted = goal.saturating_sub(all.let_in).clamp(1, rate.at_once.max(1));
         let began = Instant::now();
         let (let_in, others) = (all.let_in, all.others.len());
         if let Err(why) = volley(bench, probe, rate, wanted, &mut all).await {
@@ -79,7 +84,17 @@ pub(super) async fn measure(bench: &mut Bench<'_>, probe: &Probe, rate: &Rate) -
     }
     let mut found = concluded(rate, &all);
     if !rested {
-        found.notes.push(format!("what others sent in the {} before counts, too", rate.window));
+        let note = format!(
+            "{before} requests of this run count, and what others sent in the {} before",
+            rate.window
+        );
+        match found.outcome {
+            // What is missing may have been used before.
+            Outcome::Exactly(count) if count < documented => {
+                found.outcome = Outcome::Unclear(format!("{count} were let in; {note}"));
+            }
+            _ => found.notes.push(note),
+        }
     }
     if matches!(found.outcome, Outcome::Exactly(_) | Outcome::Between(..)) && rate.window <= RESTED {
         if rate.burst.is_some() {
@@ -133,7 +148,14 @@ async fn volley(
     let call = match bench.client.target().control.clone().filter(|_| rate.control) {
         Some(path) => {
             let key = bench.key(bench.caller(probe));
-            Call { method: Method::GET, path, headers: Vec::new(), body: bytes::Bytes::new(), key }
+            Call {
+                method: Method::GET,
+                path,
+                headers: Vec::new(),
+                body: bytes::Bytes::new(),
+                key,
+                caller: None,
+            }
         }
         None => bench.call(probe, &Shape::default())?,
     };

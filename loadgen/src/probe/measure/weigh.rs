@@ -80,7 +80,13 @@ pub(super) async fn measure(
             }
         }
     };
-    found.outcome = outcome;
+    found.outcome = match outcome {
+        // What is missing may have been used before.
+        Outcome::Exactly(count) | Outcome::Between(_, count) if !rested && count < documented => {
+            Outcome::Unclear(format!("at most {count} were let in; what was sent before counts, too"))
+        }
+        outcome => outcome,
+    };
     found
 }
 

@@ -8,7 +8,7 @@ use crate::scenario::live_file::{ApiWord, DialectWord, LiveFile, TroubleFile, Wi
 
 /// The live side of a scenario.
 pub(super) fn resolve(file: &LiveFile, errors: &mut Errors) -> Live {
-    let targets = file.targets.value.iter();
+    let targets = file.targets.iter().flat_map(|targets| &targets.value);
     for target in targets.clone() {
         check_target(target, errors);
     }

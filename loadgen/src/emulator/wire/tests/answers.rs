@@ -76,7 +76,7 @@ fn outputs_are_the_schedules_for_marked_requests_and_as_asked_for_otherwise() {
         (&json!(77), &tokens(marked, open)),
         "the same request again"
     );
-    let least = open.replace("\"x\"", "\"x\"").replace("}]}", "}],\"min_tokens\":400,\"max_tokens\":500}");
+    let least = open.replace("}]}", "}],\"min_tokens\":400,\"max_tokens\":500}");
     assert!(tokens("", &least)["completion_tokens"].as_u64().unwrap() >= 400);
     let most = open.replace("}]}", "}],\"max_tokens\":1}");
     assert_eq!(tokens(marked, &most)["completion_tokens"], 1);
@@ -120,24 +120,23 @@ fn what_is_wrong_has_its_status_and_says_so() {
 }
 
 #[test]
-fn a_refusal_is_the_vendors_and_names_its_limit() {
+fn a_full_queue_is_told_as_such() {
     let scenario = scenario_with(
-        "[pools.tiny]\nengine = \"slots\"\nmodel = \"e\"\nservers = 1\nservice = \"2s\"\nqueue = { most = 0 }\n[tiers.tiny]\npools = [\"tiny\"]\n[workloads.tiny]\ntier = \"tiny\"\narrivals = { kind = \"poisson\", rate = \"1/s\" }\n",
+        "[pools.tiny]\nengine = \"slots\"\nmodel = \"e\"\nservers = 1\nservice = \"500ms\"\noutstanding = 1\nqueue = { most = 1 }\n[tiers.tiny]\npools = [\"tiny\"]\n[workloads.tiny]\ntier = \"tiny\"\narrivals = { kind = \"poisson\", rate = \"1/s\" }\n",
     );
     let emulator = Emulator::start(&scenario, settings());
     let body = r#"{"model":"e","prompt":"x"}"#;
-    std::thread::scope(|scope| {
-        let busy = scope.spawn(|| emulator.post("/v1/completions", "tiny", body).status);
-        let full = loop {
-            let found = emulator.post("/v1/completions", "tiny", body);
-            if found.status == 429 {
-                break found;
-            }
-        };
-        assert_eq!(full.header("x-tidegate-reason"), Some("queue-full"));
-        assert_eq!(full.json()["error"]["code"], "queue_full");
-        busy.join().unwrap();
+    // One is served, one waits, and two find the queue full.
+    let found: Vec<_> = std::thread::scope(|scope| {
+        let asked: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| emulator.post("/v1/completions", "tiny", body))).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
     });
+    assert_eq!(found.iter().filter(|found| found.status == 200).count(), 2);
+    for full in found.iter().filter(|found| found.status != 200) {
+        assert_eq!((full.status, full.header("x-tidegate-reason")), (429, Some("queue-full")));
+        assert_eq!(full.json()["error"]["code"], "queue_full");
+    }
     emulator.stop();
 }
 

@@ -217,7 +217,6 @@ fn configuration(
     configuration.no_scenario_metrics = true;
     configuration.no_threshold_abort = true;
     configuration.no_telnet = true;
-    configuration.no_websocket = true;
     configuration.threshold = options.thresholds;
     configuration.report_file = options.reports.iter().map(|path| path.display().to_string()).collect();
     configuration.baseline_file = options.baseline.map(|path| path.display().to_string());

@@ -1,7 +1,9 @@
 //! One file a command; each only reads its arguments, calls the libraries and prints.
 
 pub mod batch;
+pub mod calibrate;
 pub mod check;
+pub mod compare;
 #[cfg(feature = "live")]
 pub mod emulate;
 pub mod limits;

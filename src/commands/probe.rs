@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tidegate_loadgen::client::target::TargetError;
 use tidegate_loadgen::probe::{Alone, Basis, Budget, Finding, Keys, Plan, Report, Target, Verdict, run};
 use tidegate_sim::profile::attr::Scale;
 use tidegate_sim::profile::{Attr, Subject};
@@ -22,17 +23,17 @@ pub(crate) fn probe(args: &ProbeArgs) -> Result<ExitCode> {
         miette::miette!(help = "name a file that holds the key and nothing else", "--key-file: {why}")
     })?;
     let wrong =
-        |why: String| miette::miette!(help = "for example `http://127.0.0.1:8080`", "--target: {why}");
+        |why: TargetError| miette::miette!(help = "for example `http://127.0.0.1:8080`", "--target: {why}");
     let probed = Target::new(&args.target, args.control_plane.as_deref(), Keys::default()).map_err(wrong)?;
     // Whoever is not on this machine is sent no name that looks like a key.
-    keys.by_name = probed.loopback;
+    keys.by_name = probed.is_loopback();
     let target = Target::new(&args.target, args.control_plane.as_deref(), keys).map_err(wrong)?;
     let plan = Plan::new(&basis, &budget(args, &target));
     check_only(args, &plan)?;
     if args.dry_run {
         return dry(args, &basis, &plan);
     }
-    if !target.loopback && !args.yes && !target.is_among(&basis.targets) {
+    if !target.is_loopback() && !args.yes && !target.is_among(&basis.targets) {
         eprint!("{}", render_words(&plan.table(&basis)));
         return Err(miette::miette!(
             help = "look at the plan above, then add `--yes`, or name the address in `targets` of `[live]`",
@@ -102,7 +103,7 @@ fn budget(args: &ProbeArgs, target: &Target) -> Budget {
         requests: args.max_requests,
         time: Span::from_secs(args.max_time),
         cost: args.max_cost,
-        loopback: target.loopback,
+        loopback: target.is_loopback(),
         control: target.control.is_some(),
         only: args.only.clone(),
     }

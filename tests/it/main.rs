@@ -16,6 +16,7 @@ mod experiment;
 mod fleet;
 mod fleet_facts;
 mod fleet_scenarios;
+mod foreign;
 mod limit_edges;
 mod limit_notes;
 mod limit_scenarios;

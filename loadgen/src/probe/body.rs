@@ -2,7 +2,7 @@
 
 use super::basis::Caller;
 use super::client::Call;
-use super::key::Key;
+use crate::client::key::Key;
 use bytes::Bytes;
 use reqwest::Method;
 use serde_json::{Map, Value as Json, json};
@@ -29,7 +29,7 @@ pub(super) struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        let (prompt, output, messages) = (super::decide::PROMPT, 1, 1);
+        let (prompt, output, messages) = (super::cost::PROMPT, 1, 1);
         Shape { prompt, output, stream: false, messages, more: Map::new(), bytes: None, model: None }
     }
 }

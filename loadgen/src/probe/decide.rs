@@ -1,7 +1,7 @@
 //! Which probe measures a limit, or why none does. Pure: nothing is sent here.
 
 use super::basis::{Basis, Caller};
-use super::cost::Cost;
+use super::cost::{Cost, PROMPT, cost, cost_of_calls};
 use super::method::{Amount, GateCall, JobCall, Method, Rate};
 use super::plan::{Budget, Probe};
 use tidegate_sim::limits::Algorithm;
@@ -12,10 +12,6 @@ use tidegate_sim::time::Span;
 
 /// Windows up to this long are waited for, so that a count begins with nothing in it.
 pub(super) const RESTED: Span = Span::from_secs(60);
-/// Prompt tokens of a request that asks for nothing.
-pub(super) const PROMPT: u64 = 2;
-/// Bytes of such a request, about.
-const BODY: u64 = 200;
 /// Output tokens that a request asks for to stay in flight.
 const STAY: u64 = 4096;
 
@@ -74,7 +70,9 @@ fn request(basis: &Basis, index: usize, caller: &Caller) -> Result<Method, Strin
     let limit = &basis.limits[index].limit;
     match &limit.mechanism {
         Mechanism::Rate { unit, .. } => {
-            let rate = paced(basis, index, caller, rate(limit)?)?;
+            // Limits on requests are filled by other requests than limits on tokens are.
+            let rate = rate(limit)?;
+            let rate = if *unit == Unit::Requests { paced(basis, index, caller, rate)? } else { rate };
             units(rate, *unit, caller)
         }
         Mechanism::Concurrency { limit: Some(most) } => {
@@ -322,99 +320,5 @@ fn unconcerned(limit: &Limit, caller: Option<&Caller>) -> String {
         }
         Some(condition) => format!("it is about {} {}", condition.attr.name(), condition.values.join(" or ")),
         None => "it concerns nobody here".to_owned(),
-    }
-}
-
-/// What a probe costs at most, if the gateway is as documented.
-pub(super) fn cost(method: &Method) -> Cost {
-    match method {
-        Method::Volley(_) => cost_of_calls(method),
-        Method::Weigh { rate, unit, most } => {
-            let units = rate.count();
-            let requests = units.div_ceil((*most).max(1)) + 2;
-            let prompt = if *unit == Unit::Bytes { requests * PROMPT } else { units };
-            let bytes =
-                if *unit == Unit::Bytes { units.saturating_mul(2) } else { (units * 5).saturating_mul(2) };
-            Cost {
-                requests,
-                prompt_tokens: prompt,
-                output_tokens: requests,
-                bytes,
-                time: rate.window.min(RESTED),
-            }
-        }
-        Method::Reserve(rate) => Cost {
-            requests: 2,
-            prompt_tokens: PROMPT,
-            output_tokens: rate.count(),
-            bytes: 2 * BODY,
-            time: rate.window.min(RESTED),
-        },
-        Method::Hold { limit, tokens, .. } => Cost {
-            requests: limit + 1,
-            prompt_tokens: limit * PROMPT,
-            output_tokens: limit.saturating_mul(*tokens),
-            bytes: (limit + 1) * BODY,
-            time: Span::from_secs(2),
-        },
-        Method::Edge { what, bound, .. } => {
-            let bytes = match what {
-                Amount::Body => bound.saturating_mul(2),
-                Amount::Prompt => bound.saturating_mul(10),
-                _ => 2 * (BODY + bound * 40),
-            };
-            let prompt_tokens = if *what == Amount::Prompt { *bound } else { PROMPT };
-            let output_tokens = if *what == Amount::Choices { *bound } else { 1 };
-            Cost { requests: 2, prompt_tokens, output_tokens, bytes, time: Span::ZERO }
-        }
-        Method::Gate(_) => Cost { requests: 1, bytes: BODY, ..Cost::default() },
-        Method::Job(call) => job_cost(call),
-    }
-}
-
-fn cost_of_calls(method: &Method) -> Cost {
-    let Method::Volley(rate) = method else { unreachable!("{method:?} is no volley") };
-    let asked = rate.count() + 1;
-    // One more when the window is over, one just before.
-    let requests = asked + 2;
-    let volleys = asked.div_ceil(rate.at_once.max(1));
-    let paces = rate.pace.as_nanos().saturating_mul(volleys - 1);
-    let rests = rate.window.min(RESTED).as_nanos() * 2;
-    Cost {
-        requests,
-        prompt_tokens: (rate.count() + 1) * PROMPT,
-        output_tokens: rate.count() + 1,
-        bytes: requests * BODY,
-        time: Span::from_nanos(paces.saturating_add(rests)),
-    }
-}
-
-fn job_cost(call: &JobCall) -> Cost {
-    // An upload in two steps, a submission, a look or two, a cancellation.
-    let calls = 6;
-    match call {
-        JobCall::Lines { most, both } => {
-            let files = 1 + u64::from(*both);
-            let tokens = if *both { *most } else { 0 };
-            Cost {
-                requests: calls * files,
-                prompt_tokens: tokens * PROMPT,
-                output_tokens: tokens,
-                bytes: most.saturating_mul(files * 160),
-                time: Span::ZERO,
-            }
-        }
-        JobCall::Bytes { most, both } => {
-            let files = 1 + u64::from(*both);
-            let tokens = u64::from(*both);
-            Cost {
-                requests: calls * files,
-                prompt_tokens: tokens * PROMPT,
-                output_tokens: tokens,
-                bytes: most.saturating_mul(files),
-                time: Span::ZERO,
-            }
-        }
-        _ => Cost { requests: calls, bytes: 4 * BODY, ..Cost::default() },
     }
 }

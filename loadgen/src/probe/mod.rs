@@ -27,5 +27,5 @@ pub use basis::{Alone, Basis, Caller};
 pub use client::Target;
 pub use cost::Cost;
 pub use finding::{Finding, Outcome, Report, Verdict};
-pub use key::{Key, Keys};
+pub use key::Keys;
 pub use plan::{Budget, Decision, Item, Plan};

@@ -1,11 +1,11 @@
 //! The plan: what is probed and what it costs, and what is not and why.
 
 use super::basis::Basis;
-use super::cost::Cost;
-use super::decide::{cost, decide};
+use super::cost::{Cost, cost};
+use super::decide::decide;
 use super::finding::{Finding, Verdict, not_probeable};
-use super::method::{Amount, GateCall, Method};
-use tidegate_sim::profile::Standing;
+use super::method::{Amount, GateCall, JobCall, Method};
+use tidegate_sim::profile::{Mechanism, Standing};
 use tidegate_sim::results::table::Table;
 use tidegate_sim::time::Span;
 
@@ -89,7 +89,7 @@ impl Plan {
             });
         }
         items.extend(customs(basis, &items));
-        hide(&mut items);
+        hide(basis, &mut items);
         items.extend(rows(basis));
         let mut plan = Plan { items, cost: Cost::default() };
         plan.afford(basis, budget);
@@ -225,13 +225,15 @@ fn customs(basis: &Basis, items: &[Item]) -> Vec<Item> {
 }
 
 /// Two limits that the same call would meet: the first that is asked answers, the other is never seen.
-fn hide(items: &mut [Item]) {
+fn hide(basis: &Basis, items: &mut [Item]) {
     for index in 1..items.len() {
         let (before, rest) = items.split_at_mut(index);
         let Decision::Probe(own) = &rest[0].decision else { continue };
         let same = before.iter().find(|item| match &item.decision {
             Decision::Probe(probe) => {
-                matches!(own.method, Method::Gate(_) | Method::Job(_)) && probe.method == own.method
+                let same =
+                    matches!(own.method, Method::Gate(_) | Method::Job(_)) && probe.method == own.method;
+                same || refuses(basis, probe, own)
             }
             Decision::Not(_) => false,
         });
@@ -239,6 +241,17 @@ fn hide(items: &mut [Item]) {
             rest[0].decision = Decision::Not(format!("what it refuses, `{}` refuses first", first.name));
         }
     }
+}
+
+/// Whether the limit of one probe refuses the path that the other names.
+fn refuses(basis: &Basis, probe: &Probe, other: &Probe) -> bool {
+    let (Method::Job(JobCall::Endpoint(_)), Method::Job(JobCall::Endpoint(path))) =
+        (&probe.method, &other.method)
+    else {
+        return false;
+    };
+    let limit = probe.limit.map(|index| &basis.limits[index].limit.mechanism);
+    matches!(limit, Some(Mechanism::Gate { require: Some(gate), .. }) if !gate.values.iter().any(|value| value == path))
 }
 
 /// Rows that no limit in force enforces.

@@ -25,12 +25,8 @@ pub async fn run(
     stop: &AtomicBool,
     mut tell: impl FnMut(&Finding),
 ) -> Result<Report, String> {
-    let mut report = Report {
-        title: basis.title.clone(),
-        target: target.base().to_owned(),
-        planned: plan.cost,
-        ..Report::default()
-    };
+    let mut report =
+        Report { title: basis.title.clone(), target: target.base(), planned: plan.cost, ..Report::default() };
     let mut bench =
         Bench { basis, client: Client::new(target, basis.callers.len())?, most, stop, last: None };
     // Whatever fills a long window leaves nothing to others until it is over: so it goes last.

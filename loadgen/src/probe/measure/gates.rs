@@ -3,10 +3,10 @@
 use super::super::blame::{Blame, told};
 use super::super::body::Shape;
 use super::super::finding::Outcome;
-use super::super::key::Key;
 use super::super::method::GateCall;
 use super::super::plan::Probe;
 use super::{Bench, Measured};
+use crate::client::key::Key;
 use serde_json::{Map, json};
 
 /// A key that nobody has.
@@ -27,9 +27,9 @@ pub(super) async fn measure(bench: &mut Bench<'_>, probe: &Probe, gate: GateCall
     let sent = match call {
         Ok(mut call) => {
             if gate == GateCall::BadKey {
-                call.key = Key::new(NOBODY);
+                call.key = Key::new(NOBODY, "a probe").ok();
             }
-            bench.send(call).await
+            bench.send_patiently(probe, call).await
         }
         Err(why) => Err(why),
     };

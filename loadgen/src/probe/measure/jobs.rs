@@ -26,7 +26,7 @@ const BOUNDARY: &str = "tidegate-probe-9f1c0a";
 /// What became of a job.
 enum Job {
     /// It was refused as it was handed in.
-    Refused(Answer),
+    Refused(Box<Answer>),
     /// It failed when it was checked; what was said.
     Failed(String),
     /// It was taken, and cancelled.
@@ -61,7 +61,7 @@ pub(super) async fn measure(bench: &mut Bench<'_>, probe: &Probe, call: &JobCall
             Err(why) => return Seen::Nothing(why),
             Ok(Job::Taken) => return Seen::LetIn,
             Ok(Job::Failed(text)) => (blame_text(bench.basis, probe.limit, &text), text, None),
-            Ok(Job::Refused(answer)) => (bench.blame(probe, &answer), told(&answer), Some(answer)),
+            Ok(Job::Refused(answer)) => (bench.blame(probe, &answer), told(&answer), Some(*answer)),
         };
         refusal = answer;
         match blame {
@@ -129,7 +129,7 @@ async fn refused(bench: &mut Bench<'_>, probe: &Probe, caller: &Caller, call: &J
                 }
                 _ => Outcome::Refused(text),
             };
-            Measured { refusal: Some(answer), ..Measured::of(outcome) }
+            Measured { refusal: Some(*answer), ..Measured::of(outcome) }
         }
     }
 }
@@ -214,7 +214,7 @@ async fn hand_in(bench: &mut Bench<'_>, caller: &Caller, handed: Handed) -> Resu
     };
     let file = match uploaded {
         Ok(file) => file,
-        Err(refusal) => return Ok(Job::Refused(refusal)),
+        Err(refusal) => return Ok(Job::Refused(Box::new(refusal))),
     };
     let mut fields = json!({ "completion_window": handed.window });
     if digital_ocean {
@@ -230,7 +230,7 @@ async fn hand_in(bench: &mut Bench<'_>, caller: &Caller, handed: Handed) -> Resu
     let call = post(bench, caller, "/v1/batches", fields);
     let answer = bench.send(call).await?;
     if !answer.is_fine() {
-        return Ok(Job::Refused(answer));
+        return Ok(Job::Refused(Box::new(answer)));
     }
     let told = answer.json();
     let Some(id) = name(&told, &["id", "batch_id"]) else {

@@ -13,12 +13,15 @@ use super::body::{Shape, request};
 use super::client::{Answer, Call, Client};
 use super::edge::Seen;
 use super::finding::Outcome;
-use super::key::Key;
 use super::method::{Amount, Method};
 use super::plan::Probe;
+use crate::client::key::Key;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tidegate_sim::time::Span;
+use tidegate_sim::time::{NANOS_PER_SEC, Span};
+
+/// How often a call is sent again that another limit refused.
+const PATIENCE: u32 = 3;
 
 /// What a measurement saw.
 #[derive(Debug)]
@@ -112,6 +115,22 @@ impl Bench<'_> {
         answer
     }
 
+    /// Sends a call; when a limit on rates refuses that is not the one that is probed, waits as it says, and sends it again.
+    async fn send_patiently(&mut self, probe: &Probe, call: Call) -> Result<Answer, String> {
+        for _ in 0..PATIENCE {
+            let answer = self.send(call.clone()).await?;
+            if answer.status != 429 || self.blame(probe, &answer) == Blame::This {
+                return Ok(answer);
+            }
+            let wait = answer.header("retry-after").and_then(|text| text.parse().ok()).unwrap_or(1);
+            if wait > super::decide::RESTED.as_nanos() / NANOS_PER_SEC {
+                return Ok(answer);
+            }
+            self.sleep_until(Instant::now() + Duration::from_secs(wait)).await;
+        }
+        self.send(call).await
+    }
+
     /// Waits until what was sent so far has left every window of this length; windows longer than [`super::decide::RESTED`] are
     /// not waited for. Returns whether it was.
     async fn rest(&self, window: Span) -> bool {
@@ -141,7 +160,7 @@ impl Bench<'_> {
             Ok(call) => call,
             Err(why) => return Seen::Nothing(why),
         };
-        let answer = match self.send(call).await {
+        let answer = match self.send_patiently(probe, call).await {
             Ok(answer) => answer,
             Err(why) => return Seen::Nothing(why),
         };

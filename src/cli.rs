@@ -1,10 +1,10 @@
 //! The command line: what can be asked, and how it is explained.
 
+mod emulate;
 #[cfg(feature = "live")]
 pub mod load;
 #[cfg(feature = "live")]
 pub mod probe;
-mod emulate;
 mod replay;
 
 pub use emulate::EmulateArgs;

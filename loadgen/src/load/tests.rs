@@ -11,10 +11,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tidegate_sim::experiment::measured::gather;
 use tidegate_sim::experiment::replicate::Control;
 use tidegate_sim::observe::Observer;
 use tidegate_sim::request::{Finished, Outcome as Finish, Settled};
 use tidegate_sim::results::live::{LiveCounts, Validity};
+use tidegate_sim::results::{Layout, ResultSet};
 use tidegate_sim::rng::replication_seed;
 use tidegate_sim::scenario::{Metric, Scenario};
 use tidegate_sim::workload::arrival_hash;
@@ -378,4 +380,50 @@ fn a_hedge_wins_and_the_slower_attempt_is_given_up() {
         assert!(settled.e2e().as_nanos() >= 100_000_000);
     }
     assert_eq!(outcome.measured[0].totals.of(Finish::Cancelled), counts.scheduled);
+}
+
+#[test]
+fn a_key_is_in_no_result_whatever_the_server_says() {
+    const CANARY: &str = "sk-canary-51c0";
+    let folder = std::env::temp_dir().join(format!("tidegate-canary-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let key_file = folder.join("key");
+    std::fs::write(&key_file, CANARY).unwrap();
+    let options = Options { key_file: Some(key_file.clone()), ..Options::default() };
+    let scenario = scenario(CHAT);
+    // It puts the key wherever a server can.
+    let (outcome, _) =
+        against(scenario.clone(), options, &Control::default(), None, |asked, stream| async move {
+            let key = asked.header("authorization").unwrap_or_default().replace("Bearer ", "");
+            assert_eq!(key, CANARY);
+            let body = format!(r#"{{"error":{{"message":"{key}","code":"{key}","type":"{key}"}}}}"#);
+            let headers = format!(
+                "x-tidegate-reason: {key}\r\nretry-after: {key}\r\nx-ratelimit-remaining-{key}: 1\r\n"
+            );
+            let answer = match asked.number % 3 {
+                0 => whole("429 Too Many Requests", &headers, &body),
+                1 => whole(
+                    "500 Internal Server Error",
+                    &headers.replace("x-tidegate-reason", "x-other"),
+                    &body,
+                ),
+                _ => format!("{STREAM}{}0\r\n\r\n", chunk(&format!("data: {body}\n\n"))),
+            };
+            write(stream, &answer).await
+        });
+    assert!(outcome.live.counts.refused > 10 && outcome.live.counts.failed > 10);
+    assert!(!format!("{outcome:?}").contains(CANARY));
+    let mut summary = {
+        let experiment = gather(&scenario, &[], outcome.measured).unwrap();
+        let summary = experiment.summary(&scenario);
+        ResultSet::new(summary, &experiment.recording)
+    };
+    summary.summary.live = Some(outcome.live);
+    let results = folder.join("results");
+    for file in summary.write(&Layout::new(results), false).unwrap() {
+        let bytes = std::fs::read(&file).unwrap();
+        let found = bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
+        assert!(!found, "{} has the key", file.display());
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -65,7 +65,9 @@ fn what_is_said_of_the_live_side_changes_no_simulation() {
     // The same events, not only the same figures.
     let events = |scenario: &Scenario| {
         let feeds = sources(scenario);
-        simulate(scenario, feeds, scenario.seed, Mode::Unskipped, &mut Nobody, |_, _| ControlFlow::Continue(()))
+        simulate(scenario, feeds, scenario.seed, Mode::Unskipped, &mut Nobody, |_, _| {
+            ControlFlow::Continue(())
+        })
     };
     assert_eq!(events(&plain), events(&live));
 }

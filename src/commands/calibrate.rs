@@ -8,8 +8,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use tidegate_sim::calibration::fit::{Fit, NAMES, Options, fit};
 use tidegate_sim::calibration::points::{Producer, decode};
-use tidegate_sim::hardware::FittedCoefficient;
-use tidegate_sim::results::figure::{Unit, count};
+use tidegate_sim::hardware::{FemtosText, FittedCoefficient};
+use tidegate_sim::replica::step_time::FEMTOS_PER_NANO;
+use tidegate_sim::results::figure::{Unit, count, time_scale};
 use tidegate_sim::results::table::Table;
 use tidegate_sim::results::write_atomic;
 
@@ -101,6 +102,15 @@ fn notes(found: &Fit, args: &CalibrateArgs) -> Vec<String> {
 fn of(found: &Fit) -> [FittedCoefficient; 4] {
     let law = &found.law;
     [law.base, law.per_prefill_token, law.per_decode, law.per_context_token]
+}
+
+/// Nanoseconds for people, seven digits of them: the file has all.
+fn shown(ns: f64) -> String {
+    let (scale, unit) = time_scale(ns);
+    let value = ns / scale;
+    let places = (6 - value.abs().max(1.0).log10().floor() as usize).min(6);
+    let text = format!("{value:.places$}");
+    format!("{} {unit}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 fn coefficients(found: &Fit) -> Table {

@@ -1,14 +1,15 @@
 //! The command line: what can be asked, and how it is explained.
 
-mod emulate;
+pub mod calibrate;
+pub mod compare;
+#[cfg(feature = "live")]
+pub mod emulate;
 #[cfg(feature = "live")]
 pub mod load;
 #[cfg(feature = "live")]
 pub mod probe;
-mod replay;
-
-pub use emulate::EmulateArgs;
-pub use replay::ReplayArgs;
+#[cfg(feature = "live")]
+pub mod replay;
 
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -55,25 +56,31 @@ pub enum Command {
     /// Look into files of batch requests.
     #[command(subcommand)]
     Batch(BatchCommand),
-    /// Play a scenario against a live gateway, decide its properties, write results/<scenario>-live/.
-    #[command(after_help = load::LOAD_EXAMPLES)]
-    #[cfg(feature = "live")]
-    Load(load::LoadArgs),
     /// Emulate the gateway of a scenario over HTTP: OpenAI's paths, Databricks' invocations, batch jobs.
+    #[cfg(feature = "live")]
     #[command(after_help = emulate::EXAMPLES)]
-    Emulate(EmulateArgs),
+    Emulate(emulate::EmulateArgs),
+    /// Play a scenario against a live gateway, decide its properties, write results/<scenario>-live/.
+    #[cfg(feature = "live")]
+    #[command(after_help = load::LOAD_EXAMPLES)]
+    Load(load::LoadArgs),
+    /// Lay what was measured of a live gateway beside what was predicted: errors, intervals, distributions, verdicts.
+    Compare(compare::CompareArgs),
     /// Run the log of `emulate` once more, offline, and say whether every decision is the same.
     ///
     /// Exit code 0: every decision is that of the emulator; 1: one is not; 3: the log has no end to compare with.
-    Replay(ReplayArgs),
-    /// Redraw the figures of a result folder, or overlay two.
-    Plot(PlotArgs),
+    #[cfg(feature = "live")]
+    Replay(replay::ReplayArgs),
     /// Check a live gateway against documented limits: plan free or cheap probes, show what they cost, measure.
     ///
     /// Nothing is created that costs money by being there. What cannot be measured cheaply is said to be not probeable.
     #[cfg(feature = "live")]
     #[command(after_help = probe::EXAMPLES)]
     Probe(Box<probe::ProbeArgs>),
+    /// Fit a step law to measured points, as a file that a scenario can name.
+    Calibrate(calibrate::CalibrateArgs),
+    /// Redraw the figures of a result folder, or overlay two.
+    Plot(PlotArgs),
 }
 
 /// Which scenario, and what to change in it.
@@ -110,6 +117,9 @@ pub struct RunArgs {
     /// Also write requests.csv, a line per request of the first replication.
     #[arg(long)]
     pub requests: bool,
+    /// Also write a points file for `calibrate`, of the first replication.
+    #[arg(long, value_name = "FILE")]
+    pub points: Option<PathBuf>,
     /// Print the summary as JSON on standard output instead of tables.
     #[arg(long)]
     pub json: bool,

@@ -25,12 +25,16 @@ fn main() -> ExitCode {
         Command::Plan(args) => commands::plan::plan(&args),
         Command::Batch(BatchCommand::Check(args)) => commands::batch::check(&args),
         #[cfg(feature = "live")]
-        Command::Load(args) => commands::load::run(&args),
         Command::Emulate(args) => commands::emulate::run(&args),
+        #[cfg(feature = "live")]
+        Command::Load(args) => commands::load::run(&args),
+        Command::Compare(args) => commands::compare::compare(&args),
+        #[cfg(feature = "live")]
         Command::Replay(args) => commands::replay::run(&args),
-        Command::Plot(args) => commands::plot::plot(&args),
         #[cfg(feature = "live")]
         Command::Probe(args) => commands::probe::probe(&args),
+        Command::Calibrate(args) => commands::calibrate::calibrate(&args),
+        Command::Plot(args) => commands::plot::plot(&args),
     };
     match outcome {
         Ok(code) => code,

@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod batch;
+pub mod calibration;
 pub mod control;
 pub mod dist;
 pub mod engine;

@@ -1,6 +1,6 @@
 //! `tidegate emulate`.
 
-use crate::cli::EmulateArgs;
+use crate::cli::emulate::EmulateArgs;
 use crate::commands::check::overrides;
 use crate::diagnose;
 use miette::{Result, miette};

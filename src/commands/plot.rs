@@ -47,7 +47,7 @@ fn warn_when_unlike(a: &ResultSet, b: &ResultSet) {
     }
 }
 
-fn complain(error: impl Display) -> Report {
+pub(super) fn complain(error: impl Display) -> Report {
     let text = error.to_string();
     let (message, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
     let diagnostic = MietteDiagnostic::new(message);

@@ -1,6 +1,6 @@
 //! `tidegate replay`.
 
-use crate::cli::ReplayArgs;
+use crate::cli::replay::ReplayArgs;
 use crate::commands::check::overrides;
 use crate::diagnose;
 use std::fmt::Write as _;

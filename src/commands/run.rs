@@ -12,6 +12,8 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use tidegate_sim::calibration::log::PointsLog;
+use tidegate_sim::calibration::points::encode;
 use tidegate_sim::engine::Mode;
 use tidegate_sim::experiment::replicate::Control;
 use tidegate_sim::experiment::{self, Experiment, ExperimentError, RunOptions};
@@ -31,6 +33,7 @@ pub fn run(args: &RunArgs) -> miette::Result<ExitCode> {
     // What cannot be written must be known before an hour of simulation, not after it.
     can_write(&layout.summary())?;
     args.junit.as_deref().map_or(Ok(()), can_write)?;
+    args.points.as_deref().map_or(Ok(()), can_write)?;
     let control = Arc::new(Control::default());
     stop_on_ctrl_c(&control);
     let experiment = simulate(args, &scenario, &others, &layout, &control)?;
@@ -99,9 +102,22 @@ fn simulate(
     let path = layout.requests();
     let mut log = args.requests.then(|| request_log(scenario, &path)).transpose()?;
     let ticker = Ticker::start(control, scenario.horizon);
-    let first = log.as_mut().map(|log| log as &mut (dyn Observer + Send));
+    let mut points = args.points.is_some().then(|| PointsLog::new(scenario));
+    let mut both;
+    let first: Option<&mut (dyn Observer + Send)> = match (&mut log, &mut points) {
+        (None, None) => None,
+        (Some(log), None) => Some(log),
+        (None, Some(points)) => Some(points),
+        (Some(log), Some(points)) => {
+            both = (log, points);
+            Some(&mut both)
+        }
+    };
     let experiment = experiment::run_against(scenario, others, options, first).map_err(failed)?;
     drop(ticker);
+    if let (Some(path), Some(points)) = (&args.points, points) {
+        write_atomic(path, &encode(&points.finish())).into_diagnostic()?;
+    }
     if let Some(log) = log {
         log.finish().into_diagnostic().wrap_err_with(|| format!("cannot write `{}`", path.display()))?;
     }

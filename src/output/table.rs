@@ -2,6 +2,7 @@
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement};
+use tidegate_sim::results::against::Agreement;
 use tidegate_sim::results::figure::{QUANTILES, count, quantile_name};
 use tidegate_sim::results::table::Table;
 use tidegate_sim::results::{Comparison, Figure, Summary, Verdict, WorkloadSummary};
@@ -14,6 +15,12 @@ const WORDS_WIDTH: u16 = 150;
 /// and its costs, limits, the control plane, expectations and properties with their verdicts, and why one does not hold.
 pub fn summary_text(summary: &Summary) -> String {
     let mut text = format!("{}\n{}\n", summary.question, summary.caption());
+    if let Some(live) = &summary.live {
+        text += &format!("live run {}\n", live.validity_text());
+        for table in live.tables() {
+            text += &render(&table);
+        }
+    }
     if let Some(profile) = &summary.profile {
         text += &format!("limits: {}\n", profile.text());
     }
@@ -62,6 +69,39 @@ pub fn summary_text(summary: &Summary) -> String {
     }
     if summary.interrupted {
         text += "note: the run was interrupted; these are the figures so far\n";
+    }
+    text
+}
+
+/// Everything `compare` prints: what a reader must know first, then workload by workload, then both verdicts.
+pub fn agreement_text(agreement: &Agreement) -> String {
+    let mut text = String::new();
+    for side in &agreement.sides {
+        let replications = count(side.replications);
+        let live =
+            side.validity.map_or_else(String::new, |validity| format!(", live run {}", validity.name()));
+        text += &format!("{}: {} ({replications} replications{live})\n", side.role, side.title);
+    }
+    for warning in &agreement.warnings {
+        text += &format!("warning: {warning}\n");
+    }
+    for workload in &agreement.workloads {
+        for table in agreement.workload_tables(workload) {
+            text += &render(&table);
+        }
+        for left in &workload.left_out {
+            text += &format!("{} is not compared: {}\n", left.metric, left.reason);
+        }
+    }
+    if !agreement.properties.is_empty() {
+        text += &render(&agreement.property_table());
+    }
+    for row in &agreement.properties {
+        for (side, decided) in agreement.sides.iter().zip([&row.first, &row.second]) {
+            let Some(decided) = decided.as_ref().filter(|d| d.verdict != Verdict::Holds) else { continue };
+            let word = decided.verdict.name().to_uppercase();
+            text += &format!("{word} ({}): {}: {}\n", side.role, row.property, decided.reason);
+        }
     }
     text
 }

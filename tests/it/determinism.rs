@@ -47,6 +47,32 @@ fn another_seed_gives_other_bytes() {
 }
 
 #[test]
+fn what_is_said_of_the_live_side_changes_no_simulation() {
+    let plain = shortened("chat", &["scenario.replications=2"]);
+    let live = shortened(
+        "chat",
+        &[
+            "scenario.replications=2",
+            r#"live={ targets = ["https://example.test"], dialect = "digitalocean", validity = { lag = "3ms" }, trouble = { resets = "20%", stalls = "5%" } }"#,
+            r#"workloads.chat.live={ api = "completions", stream = false, name = "other", key_env = "CANARY" }"#,
+        ],
+    );
+    assert_ne!(plain.hash, live.hash, "what a scenario says is in its hash");
+    let ((_, without), (_, mut with)) = (results(&plain, 2, Mode::Fast), results(&live, 2, Mode::Fast));
+    assert_eq!(with.summary.provenance.arrival_hash, without.summary.provenance.arrival_hash);
+    with.summary.provenance.scenario_hash.clone_from(&without.summary.provenance.scenario_hash);
+    assert!(with == without);
+    // The same events, not only the same figures.
+    let events = |scenario: &Scenario| {
+        let feeds = sources(scenario);
+        simulate(scenario, feeds, scenario.seed, Mode::Unskipped, &mut Nobody, |_, _| {
+            ControlFlow::Continue(())
+        })
+    };
+    assert_eq!(events(&plain), events(&live));
+}
+
+#[test]
 fn every_engine_mode_gives_the_same_bytes() {
     for name in ["chat", "prefix-cache", "static-vs-continuous"] {
         let scenario = shortened(name, &["scenario.replications=1"]);

@@ -31,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "workload",
         ],
     ),
+    ("calibration", &["time", "request", "hardware", "replica::step_time", "scenario", "observe"]),
     ("workload", &["time", "rng", "dist", "request", "scenario"]),
     ("replica", &["time", "rng", "request", "table", "scenario", "observe", "hardware"]),
     ("slots", &["time", "request", "table", "observe", "replica"]),

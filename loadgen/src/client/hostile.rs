@@ -158,7 +158,7 @@ async fn garbage_has_names() {
     assert_eq!(kind("").await, Some(Kind::Reset));
     // An answer to something that was not asked for.
     assert_eq!(kind(whole("200 OK", "", "{\"choices\":[]}")).await, Some(Kind::ContentType));
-    assert_eq!(kind(whole("204 No Content", "", "")).await, Some(Kind::ContentType));
+    assert_eq!(kind(whole("204 No Content", "", "")).await, Some(Kind::Shape));
     assert_eq!(kind(whole("302 Found", "location: /x\r\n", "")).await, Some(Kind::ClientError));
     assert_eq!(kind(whole("500 Internal Server Error", "", "oops")).await, Some(Kind::ServerError));
     assert_eq!(kind(whole("503 Service Unavailable", "", "")).await, Some(Kind::ServerError));

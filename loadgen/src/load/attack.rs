@@ -189,6 +189,14 @@ pub(super) async fn run(
     }
 }
 
+/// What goose did not like, in words: its own text leaves out which option it was.
+pub(super) fn complaint(error: &GooseError) -> String {
+    match error {
+        GooseError::InvalidOption { option, value, detail } => format!("{option} `{value}`: {detail}"),
+        other => other.to_string(),
+    }
+}
+
 /// Goose without anything that prints, parses arguments or listens.
 fn configuration(
     users: usize,
@@ -205,12 +213,10 @@ fn configuration(
     configuration.quiet = 3;
     configuration.no_print_metrics = true;
     configuration.no_error_summary = true;
-    configuration.no_reset_metrics = true;
     configuration.no_transaction_metrics = true;
     configuration.no_scenario_metrics = true;
     configuration.no_threshold_abort = true;
     configuration.no_telnet = true;
-    configuration.no_websocket = true;
     configuration.threshold = options.thresholds;
     configuration.report_file = options.reports.iter().map(|path| path.display().to_string()).collect();
     configuration.baseline_file = options.baseline.map(|path| path.display().to_string());

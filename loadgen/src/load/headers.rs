@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_header_that_counts_twice_drifts() {
         let mut book = HeaderBook::default();
-        [59, 57, 55].map(|value| book.see((0, 0), &left(value), Outcome::Completed));
+        [59, 57, 55].into_iter().for_each(|value| book.see((0, 0), &left(value), Outcome::Completed));
         assert_eq!(book.checks()[0].drift, Some(1));
     }
 }

@@ -7,7 +7,7 @@ use super::block::Block;
 use super::record::{Fact, Lines};
 use super::safety::Price;
 use super::sending::Alive;
-use crate::client::batch::{BatchApi, CallError, JobStatus, LineCounts};
+use crate::client::batch::{CallError, JobStatus, LineCounts};
 use crate::client::request::{Form, path};
 use hyper::header::HeaderValue;
 use std::sync::Arc;

@@ -38,6 +38,9 @@ const TICK: Duration = Duration::from_millis(25);
 /// How long goose may take to bring its users, and to end.
 const GOOSE: Duration = Duration::from_secs(30);
 
+/// How long it may take to end when the run was stopped.
+const HURRIED: Duration = Duration::from_millis(200);
+
 /// What a run amounted to.
 #[derive(Debug)]
 pub struct Outcome {
@@ -320,7 +323,7 @@ impl Stage<'_, '_> {
         let early = tokio::select! {
             () = came => None,
             ended = &mut attack => Some(match ended {
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => attack::complaint(&error),
                 Ok(Ok(_)) => "the attack ended before it began".to_owned(),
                 Err(error) => error.to_string(),
             }),
@@ -367,10 +370,17 @@ impl Stage<'_, '_> {
         }
         // The last hold on the queue of facts: the books are closed now, then goose is told the rest.
         drop(block);
-        let goose = match tokio::time::timeout(GOOSE, attack).await {
+        // Goose looks up twice a second only. Whoever stops a run does not wait for that, unless for a report.
+        let hurried = run.stop.is_cancelled() && run.plan.options.goose.reports.is_empty();
+        let patience = if hurried { HURRIED } else { GOOSE };
+        let goose = match tokio::time::timeout(patience, &mut attack).await {
             Ok(Ok(Ok(verdict))) => verdict,
-            Ok(Ok(Err(error))) => return Err(LoadError::Goose(error.to_string())),
+            Ok(Ok(Err(error))) => return Err(LoadError::Goose(attack::complaint(&error))),
             Ok(Err(error)) => return Err(LoadError::Goose(error.to_string())),
+            Err(_) if hurried => {
+                attack.abort();
+                GooseVerdict::default()
+            }
             Err(_) => {
                 troubles.push("goose did not end".to_owned());
                 GooseVerdict::default()

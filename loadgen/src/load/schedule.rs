@@ -106,8 +106,8 @@ mod tests {
         [workloads.chat]
         tier = "t"
         arrivals = { kind = "poisson", rate = "300/s" }
-        prompt = { kind = "uniform", from = 5, to = 50 }
-        output = { kind = "uniform", from = 1, to = 20 }
+        prompt = { kind = "uniform", least = 5, most = 50 }
+        output = { kind = "uniform", least = 1, most = 20 }
         tenants = 3
         [workloads.api]
         tier = "t"

@@ -110,7 +110,7 @@ fn workload(part: Part) -> String {
              output = 50\n"
         ),
         Part::Closed | Part::Bare => format!(
-            "[workloads.small]\ntier = \"small\"\narrivals = {{ kind = \"population\", users = {USERS} }}\nprompt = 8\n\
+            "[workloads.small]\ntier = \"small\"\narrivals = {{ kind = \"population\", users = {USERS} }}\nsessions = {{ think = \"0s\" }}\nprompt = 8\n\
              output = 1\nlive = {{ stream = false }}\n"
         ),
     }

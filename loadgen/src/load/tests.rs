@@ -5,7 +5,7 @@ use super::plan::{Options, Plan};
 use super::play::{Outcome, play};
 use super::safety::Caps;
 use crate::client::Target;
-use crate::testing::{Asked, scenario, serve, stream_of, whole, write};
+use crate::testing::{Asked, STREAM, chunk, scenario, serve, stream_of, token, whole, write};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidegate_sim::experiment::replicate::Control;
 use tidegate_sim::observe::Observer;
-use tidegate_sim::request::{Finished, Settled};
+use tidegate_sim::request::{Finished, Outcome as Finish, Settled};
 use tidegate_sim::results::live::{LiveCounts, Validity};
 use tidegate_sim::rng::replication_seed;
 use tidegate_sim::scenario::{Metric, Scenario};
@@ -28,7 +28,7 @@ const CHAT: &str = r#"
     tier = "t"
     tenants = 3
     arrivals = { kind = "poisson", rate = "200/s" }
-    prompt = { kind = "uniform", from = 5, to = 50 }
+    prompt = { kind = "uniform", least = 5, most = 50 }
     output = 4
 "#;
 
@@ -148,7 +148,6 @@ fn a_refusal_is_an_outcome_and_its_limit_is_named() {
     let (full, unknown) = (refusals[0], refusals[usize::from(tidegate_sim::request::UNATTRIBUTED)]);
     assert_eq!(full + unknown, counts.refused);
     assert!(full.abs_diff(unknown) <= 1, "{full} {unknown}");
-    assert_eq!(outcome.live.validity != Validity::Invalid, true);
 }
 
 #[test]
@@ -168,7 +167,7 @@ fn a_stop_leaves_a_conserved_part_within_a_second() {
         Some(stream)
     });
     let took = stopped.lock().unwrap().unwrap().elapsed();
-    assert!(took < Duration::from_millis(1_500), "{took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
     let counts = outcome.live.counts;
     assert!(counts.is_conserved() && counts.cancelled > 10 && counts.unsent > 10, "{counts:?}");
     assert!(outcome.interrupted && outcome.measured[0].cut);
@@ -256,6 +255,7 @@ fn a_population_waits_for_its_answers() {
     assert_eq!(outcome.live.counts.scheduled, served);
     assert_eq!(outcome.live.lag.samples, 0);
     assert!(seen.0.iter().any(|done| done.head.turn == 2));
+    // It has no lag to be judged by, however slow the machine is.
     assert_eq!(outcome.live.validity, Validity::Valid);
 }
 
@@ -264,10 +264,10 @@ fn a_retry_waits_for_what_is_announced_and_attempts_are_told_apart() {
     let retrying = r#"
         [workloads.chat]
         tier = "t"
-        arrivals = { kind = "constant", rate = "50/s" }
+        arrivals = { kind = "poisson", rate = "50/s" }
         prompt = 10
         output = 4
-        client = { retry = { most = 3, base = "10ms", jitter = "none" } }
+        retry = { most = 3, base = "10ms", jitter = "none" }
     "#;
     let mut seen = Everything::default();
     let (outcome, served) = against(
@@ -295,4 +295,87 @@ fn a_retry_waits_for_what_is_announced_and_attempts_are_told_apart() {
     for settled in seen.1.iter().filter(|settled| settled.attempts == 2) {
         assert!(settled.e2e().as_nanos() >= 150_000_000, "{settled:?}");
     }
+}
+
+#[test]
+fn a_client_without_patience_hangs_up_and_its_next_turn_follows() {
+    let impatient = r#"
+        [workloads.chat]
+        tier = "t"
+        arrivals = { kind = "poisson", rate = "30/s" }
+        prompt = 10
+        output = 4
+        patience = "200ms"
+    "#;
+    let mut seen = Everything::default();
+    // It begins to answer, then says nothing more.
+    let (outcome, served) = against(
+        scenario(impatient),
+        Options::default(),
+        &Control::default(),
+        Some(&mut seen),
+        |_, stream| async {
+            let text = format!("{STREAM}{}", chunk(&token(" a")));
+            let stream = write(stream, &text).await;
+            std::future::pending::<()>().await;
+            stream
+        },
+    );
+    let counts = outcome.live.counts;
+    assert_eq!((counts.failed, counts.scheduled), (served, served));
+    assert_eq!(outcome.measured[0].totals.of(Finish::TimedOut), served);
+    for done in &seen.0 {
+        let took = done.e2e().as_nanos();
+        assert!((200_000_000..1_000_000_000).contains(&took), "{took}");
+        assert_eq!(done.generated, 1);
+    }
+    assert_eq!(outcome.live.workloads[0].wasted_tokens, served);
+}
+
+#[test]
+fn silence_ends_an_attempt_of_a_patient_client() {
+    let options = Options { silence: Duration::from_millis(300), ..Options::default() };
+    let (outcome, served) = against(scenario(CHAT), options, &Control::default(), None, |_, stream| async {
+        std::future::pending::<()>().await;
+        Some(stream)
+    });
+    let counts = outcome.live.counts;
+    assert_eq!((counts.failed, counts.scheduled), (served, served));
+    assert_eq!(outcome.live.workloads[0].failures, [("silent for too long".to_owned(), served)]);
+}
+
+#[test]
+fn a_hedge_wins_and_the_slower_attempt_is_given_up() {
+    let hedging = r#"
+        [workloads.chat]
+        tier = "t"
+        arrivals = { kind = "poisson", rate = "30/s" }
+        prompt = 10
+        output = 4
+        hedge = { after = "100ms" }
+    "#;
+    let asked = Arc::new(Mutex::new(std::collections::BTreeSet::new()));
+    let mut seen = Everything::default();
+    let (outcome, served) = against(
+        scenario(hedging),
+        Options::default(),
+        &Control::default(),
+        Some(&mut seen),
+        move |request, stream| {
+            let first = asked.lock().unwrap().insert(request.header("x-tidegate-index").unwrap().to_owned());
+            async move {
+                if first {
+                    std::future::pending::<()>().await;
+                }
+                write(stream, &stream_of(4)).await
+            }
+        },
+    );
+    let counts = outcome.live.counts;
+    assert_eq!((counts.succeeded, counts.scheduled * 2), (counts.scheduled, served));
+    for settled in &seen.1 {
+        assert_eq!((settled.attempts, settled.hedges), (2, 1));
+        assert!(settled.e2e().as_nanos() >= 100_000_000);
+    }
+    assert_eq!(outcome.measured[0].totals.of(Finish::Cancelled), counts.scheduled);
 }

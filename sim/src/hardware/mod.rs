@@ -9,11 +9,13 @@
 mod architecture;
 mod calibration;
 mod gpu;
+mod linear_fit;
 mod placement;
 
 pub use architecture::{Architecture, LatentAttention, MixtureOfExperts, SlidingWindow};
 pub use calibration::Calibration;
 pub use gpu::{Gpu, KvPrecision, Precision};
+pub use linear_fit::{FemtosText, FitRange, FittedCoefficient, LinearFit};
 pub use placement::{HardwareError, MEMORY_OVERHEAD_BYTES, Placement};
 
 use serde::de::DeserializeOwned;

@@ -51,6 +51,8 @@ pub struct StepRun {
     pub decodes: u32,
     /// Prompt tokens processed (only ever in a run of one step).
     pub prefill_tokens: u32,
+    /// Tokens in the KV cache of the sequences that decode, before the first step; `decodes` more in every later one.
+    pub context_tokens: u64,
     /// Steps whose shape lay outside the range in which the step law was measured.
     pub outside_range: u64,
 }

@@ -724,6 +724,7 @@ fn work(
             busy: 1 + u32::from(rng.random::<f64>() < 0.001),
             decodes: 8,
             prefill_tokens: 0,
+            context_tokens: 0,
             outside_range,
         }));
         let idle = exponential(rng, 2.0 * (1.0 - 0.95 * load).max(0.02));

@@ -478,6 +478,7 @@ impl Stepper for NaiveReplica {
             busy: 1,
             decodes: step.shape.decodes,
             prefill_tokens: step.shape.prefill_tokens,
+            context_tokens: step.shape.context_tokens,
             outside_range: u64::from(step.outside_range),
         });
         let mut batch = std::mem::take(&mut self.batch);

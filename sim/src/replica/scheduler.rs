@@ -71,6 +71,8 @@ struct Run {
     end: Time,
     decodes: u32,
     prefill_tokens: u32,
+    /// Of all that decode, before the first step.
+    context_tokens: u64,
     outside_range: bool,
 }
 
@@ -626,6 +628,7 @@ impl Stepper for Replica {
             end,
             decodes: shape.decodes,
             prefill_tokens: shape.prefill_tokens,
+            context_tokens: shape.context_tokens,
             outside_range: plan.outside_range,
         });
         Some(end)
@@ -663,6 +666,7 @@ impl Stepper for Replica {
             busy: 1,
             decodes: run.decodes,
             prefill_tokens: run.prefill_tokens,
+            context_tokens: run.context_tokens,
             outside_range: if run.outside_range { run.steps } else { 0 },
         });
         if !self.ghosts.is_empty() {

@@ -3,6 +3,7 @@
 use super::plot::{About, Look};
 use super::*;
 use crate::observe::synthetic::scenario;
+use crate::results::against::Agreement;
 use crate::results::tests::{Scratch, batch_set, fleet_set, limited_set, result_set};
 use crate::results::{Summary, encode_summary};
 use crate::scenario::Metric;
@@ -428,4 +429,62 @@ fn a_comparison_with_another_variant_has_its_section_its_tables_and_its_figures(
     set.summary.comparisons.clear();
     let (_scratch, written) = rendered(&set, Options::default(), "against-nothing");
     assert!(!text_of(&written, "report.html").contains("Against"));
+}
+
+/// A result set, and the same as if it had been measured.
+fn predicted_and_measured() -> (ResultSet, ResultSet) {
+    let set = result_set(&scenario(), 1_000, 3);
+    let mut live = set.clone();
+    live.summary.live = Some(crate::results::live::tests::sample());
+    (set, live)
+}
+
+#[test]
+fn a_live_report_says_first_whether_the_run_is_to_be_believed() {
+    let (_, mut set) = predicted_and_measured();
+    let (_scratch, written) = rendered(&set, Options::default(), "live");
+    let page = text_of(&written, "report.html");
+    assert_balanced(&page);
+    for needle in [
+        "Live run DEGRADED",
+        "lag p99 1.4 ms is above 1 ms",
+        "<h2>Live run</h2>",
+        "failure: error in a &lt;stream&gt;",
+        "lag p99.9",
+    ] {
+        assert!(page.contains(needle), "{needle}");
+    }
+    let (validity, verdict) = (page.find("Live run DEGRADED"), page.find("<h2>Properties</h2>"));
+    assert!(validity < verdict, "{validity:?} {verdict:?}");
+    set.summary.live.as_mut().unwrap().validity = crate::results::live::Validity::Invalid;
+    let (_scratch, written) = rendered(&set, Options::default(), "live-invalid");
+    assert!(text_of(&written, "report.html").contains("INVALID: no verdict is given"));
+}
+
+#[test]
+fn a_prediction_beside_a_measurement_is_one_page_with_three_figures_a_latency() {
+    let (a, mut b) = predicted_and_measured();
+    // Answers of the first workload have other lengths.
+    b.summary.workloads[0].output_tokens *= 2;
+    let agreement = Agreement::new(&a, &b, false).unwrap();
+    let options = Options { compare: Some(&b), agreement: Some(&agreement), ..Options::default() };
+    let (_scratch, written) = rendered(&a, options, "agreement");
+    let page = text_of(&written, "compare.html");
+    assert_balanced(&page);
+    let svgs = written.iter().filter(|path| path.extension().is_some_and(|ending| ending == "svg"));
+    let names: Vec<String> =
+        svgs.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    assert_eq!(page.matches("<svg ").count(), names.len());
+    let of = |part: &str| names.iter().filter(|name| name.contains(part)).count();
+    assert!(of("-ttft-histogram-compared") > 0, "{names:?}");
+    assert_eq!(of("-ttft-histogram-compared"), of("-ttft-cdf-compared"));
+    assert_eq!(of("-ttft-histogram-compared"), of("-ttft-percentiles-compared"));
+    assert_eq!(of("-client-e2e-cdf-compared"), of("-ttft-cdf-compared") - 1, "one is left out: {names:?}");
+    for needle in ["KS distance", "client-e2e is not compared", "Live run DEGRADED", "predicted", "intervals"]
+    {
+        assert!(page.contains(needle), "{needle}");
+    }
+    for needle in ["https:", "<script", "<link", "@import", "src=\""] {
+        assert!(!page.contains(needle), "{needle}");
+    }
 }

@@ -329,6 +329,8 @@ choice! {
         Roofline(RooflineFile) = "roofline",
         /// Measured steps, interpolated.
         Table(TableFile) = "table",
+        /// A linear law fitted to measurements by `tidegate calibrate`.
+        Calibrated(CalibratedFile) = "calibrated",
     }
 }
 
@@ -366,6 +368,16 @@ section! {
     struct TableFile {
         /// CSV with the columns `kind,sequences,context_tokens,prefill_tokens,step_us`, relative to the scenario.
         path: At<Text>,
+        /// Step lengths are whole multiples of this.
+        quantum: At<Duration<1, 1_000_000_000>> = "1ns",
+    }
+}
+
+section! {
+    /// A fitted law.
+    struct CalibratedFile {
+        /// File that `tidegate calibrate` wrote, relative to the scenario.
+        file: At<Text>,
         /// Step lengths are whole multiples of this.
         quantum: At<Duration<1, 1_000_000_000>> = "1ns",
     }

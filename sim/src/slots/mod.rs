@@ -249,6 +249,7 @@ impl SlotsReplica {
                 busy: self.serving.len(),
                 decodes: 0,
                 prefill_tokens: 0,
+                context_tokens: 0,
                 outside_range: 0,
             });
         }

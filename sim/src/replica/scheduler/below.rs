@@ -432,6 +432,7 @@ impl Replica {
             end,
             decodes: upper.decodes,
             prefill_tokens: shape.prefill_tokens,
+            context_tokens: shape.context_tokens,
             outside_range: plan.outside_range,
         });
         Some(end)
@@ -493,6 +494,7 @@ impl Replica {
             busy: 1,
             decodes: run.decodes + lower.going,
             prefill_tokens: run.prefill_tokens,
+            context_tokens: run.context_tokens,
             outside_range: if run.outside_range { run.steps } else { 0 },
         });
         self.lower = Some(lower);

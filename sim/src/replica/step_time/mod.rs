@@ -22,6 +22,7 @@
 //! leave `u64`, so the hot path carries no wide arithmetic.
 
 mod error;
+mod fitted;
 mod linear;
 mod roofline;
 mod slow;
@@ -29,6 +30,7 @@ mod table;
 mod table_file;
 
 pub use error::LawError;
+pub use fitted::FittedRange;
 pub use linear::{LinearCoefficients, parse_femtos};
 pub use slow::SLOWEST;
 pub use table_file::{TableData, TableRow};
@@ -116,6 +118,8 @@ pub struct StepLaw {
     /// Femtoseconds to read the weights that `tokens` tokens touch; the last entry holds for all further counts.
     weights_read: Box<[u64]>,
     table: Option<Box<TableLaw>>,
+    /// The shapes that a linear law was fitted to, when it was.
+    fitted: Option<FittedRange>,
     quantum_fs: u64,
     most: Most,
     /// An upper bound of the length of any step.
@@ -176,7 +180,8 @@ impl StepLaw {
         let roof = self.weights_read(decodes).max(t.decode_roof * decodes);
         let a = t.base + t.decode * decodes + t.per_context_token * shape.context_tokens + roof;
         let line = StepLine { a, b: t.per_context_token * decodes, quantum_fs: self.quantum_fs };
-        StepPlan { line, steps: u64::MAX, outside_range: false }
+        let (steps, outside_range) = self.fitted.map_or((u64::MAX, false), |range| range.decode_steps(shape));
+        StepPlan { line, steps, outside_range }
     }
 
     /// [`StepLaw::plan`] for a step that processes prompt tokens.
@@ -206,7 +211,7 @@ impl StepLaw {
             + t.per_attention * shape.prefill_attention
             + roof;
         let line = StepLine { a, b: 0, quantum_fs: self.quantum_fs };
-        StepPlan { line, steps: 1, outside_range: false }
+        StepPlan { line, steps: 1, outside_range: self.fitted.is_some_and(|range| !range.holds(shape)) }
     }
 
     /// Length of a step of this shape before it is rounded to quanta, femtoseconds. As [`StepLaw::plan`] in everything
@@ -227,9 +232,9 @@ impl StepLaw {
         Span::from_nanos(self.quantum_fs / FEMTOS_PER_NANO)
     }
 
-    /// Whether the law comes from a measured table, and so has a range to leave.
+    /// Whether the law comes from measurements, and so has a range to leave.
     pub fn is_measured(&self) -> bool {
-        self.table.is_some()
+        self.table.is_some() || self.fitted.is_some()
     }
 
     /// Puts the parts together and proves that time advances and that nothing overflows.
@@ -244,7 +249,8 @@ impl StepLaw {
         terms.decode = terms.per_sequence.saturating_add(terms.per_decode);
         terms.decode_roof = terms.per_roof_token.saturating_add(terms.per_roof_sequence);
         let weights_read = weights_read.into();
-        let mut law = StepLaw { terms, weights_read, table: None, quantum_fs, most, longest_fs: 0 };
+        let mut law =
+            StepLaw { terms, weights_read, table: None, fitted: None, quantum_fs, most, longest_fs: 0 };
         let shortest_fs = law.shortest();
         if shortest_fs < quantum_fs {
             return Err(LawError::TooShort { shortest_fs, quantum });

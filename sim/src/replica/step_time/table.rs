@@ -67,7 +67,15 @@ impl StepLaw {
         }
         let longest_fs = refuse_too_long(table.longest(&most, bounds), bounds)?;
         let (terms, weights_read) = (Terms::default(), Box::from([0]));
-        Ok(StepLaw { terms, weights_read, table: Some(Box::new(table)), quantum_fs, most, longest_fs })
+        Ok(StepLaw {
+            terms,
+            weights_read,
+            table: Some(Box::new(table)),
+            fitted: None,
+            quantum_fs,
+            most,
+            longest_fs,
+        })
     }
 }
 

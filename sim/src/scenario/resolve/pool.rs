@@ -4,7 +4,7 @@ use super::endpoint::provisions;
 use super::fleet::{Shared, gpu_of};
 use super::kv::{self, Needs, unused};
 use super::{Context, dist, model_of, prefill, replicas};
-use crate::hardware::{self, HardwareError, KvPrecision, Placement, Precision};
+use crate::hardware::{self, HardwareError, KvPrecision, LinearFit, Placement, Precision};
 use crate::replica::step_time::{LawBounds, LawError, LinearCoefficients, StepLaw, TableData};
 use crate::scenario::decode::At;
 use crate::scenario::diagnostic::{Errors, Place};
@@ -12,7 +12,7 @@ use crate::scenario::file::{
     BatchingFile, LinearFile, LlmPool, OrderWord, QueueFile, RouteWord, ScenarioFile, SlotsPool, StepTimeFile,
 };
 use crate::scenario::fleet_file::FleetKeys;
-use crate::scenario::leaf::Delay;
+use crate::scenario::leaf::{Delay, Text};
 use crate::scenario::{
     BatchPolicy, Batching, Engine, LlmEngine, Model, Pool, PoolFleet, Queue, QueueOrder, Route, SlotsEngine,
 };
@@ -337,18 +337,37 @@ fn law(
                 .and_then(|data| StepLaw::table(&data, law.quantum.value.0, bounds));
             return law.map_err(|error| refuse_table(&error, &file.value, cx.errors)).ok();
         }
+        StepTimeFile::Calibrated(law) => {
+            let fit = fitted(&law.file, cx)?;
+            cx.caveats.push(format!(
+                "step times of pool `{name}` are fitted to {} measured steps in {} points, log error {:.4}: {}",
+                fit.steps, fit.points, fit.log_error, fit.source
+            ));
+            StepLaw::fitted(&fit.coefficients(), fit.fitted_range(), law.quantum.value.0, bounds)
+        }
     };
     match law {
         Ok(law) => Some(law),
         Err(error) => {
             let place = match (&error, &file.value) {
                 (LawError::TooShort { .. }, StepTimeFile::Linear(law)) => &law.base.place,
+                (_, StepTimeFile::Calibrated(law)) => &law.file.place,
                 _ => &file.place,
             };
             cx.errors.refuse_with(place, error.to_string(), error.hint());
             None
         }
     }
+}
+
+/// The fit in a file that `tidegate calibrate` wrote.
+fn fitted(file: &At<Text>, cx: &mut Context<'_>) -> Option<LinearFit> {
+    let text = cx.traces.table(file, cx.errors)?;
+    let found = LinearFit::read(&text).map_err(|error| {
+        let hint = "`tidegate calibrate POINTS --out FILE` writes such files";
+        cx.errors.refuse_with(&file.place, format!("`{}`: {error}", file.value.0), hint);
+    });
+    found.ok()
 }
 
 /// An error in a table of measured steps, which names the file beside the line.

@@ -98,7 +98,7 @@ impl Traces {
         self.pairs.get(&key).cloned()
     }
 
-    /// The text of a table of measured steps.
+    /// The text of a table of measured steps, or of a fit to some.
     pub(super) fn table(&mut self, written: &At<leaf::Text>, errors: &mut Errors) -> Option<String> {
         let path = self.find(written, errors)?;
         let bytes = std::fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
@@ -263,8 +263,10 @@ pub(super) fn digest_paths(file: &mut ScenarioFile, traces: &Traces) {
     }
     for (_, _, pool) in &mut file.pools.entries {
         let Some(PoolFile::Llm(pool)) = pool else { continue };
-        if let StepTimeFile::Table(table) = &mut pool.step_time.value {
-            replace(&mut table.path);
+        match &mut pool.step_time.value {
+            StepTimeFile::Table(table) => replace(&mut table.path),
+            StepTimeFile::Calibrated(fit) => replace(&mut fit.file),
+            StepTimeFile::Linear(_) | StepTimeFile::Roofline(_) => {}
         }
     }
 }

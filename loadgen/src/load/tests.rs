@@ -280,7 +280,7 @@ fn a_retry_waits_for_what_is_announced_and_attempts_are_told_apart() {
         |asked, stream| async move {
             let index: u64 = asked.header("x-tidegate-index").unwrap().parse().unwrap();
             // The first attempt of every fourth request is refused: its body says which attempt it is by nothing, so by time.
-            let answer = if index % 4 == 0 && asked.number % 2 == 0 {
+            let answer = if index.is_multiple_of(4) && asked.number.is_multiple_of(2) {
                 whole("429 Too Many Requests", "retry-after-ms: 150\r\n", "{}")
             } else {
                 stream_of(4)

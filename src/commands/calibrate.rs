@@ -115,9 +115,10 @@ fn shown(ns: f64) -> String {
 
 fn coefficients(found: &Fit) -> Table {
     let head = ["coefficient", "value", "95 % interval"].map(str::to_owned).to_vec();
-    let rows = NAMES
-        .iter()
-        .zip(of(found))
-        .map(|(name, c)| vec![(*name).to_owned(), c.value.to_string(), format!("{} to {}", c.low, c.high)]);
-    Table { title: "Step law".to_owned(), head, rows: rows.collect() }
+    let ns = |femtos: FemtosText| femtos.0 as f64 / FEMTOS_PER_NANO as f64;
+    let row = |(name, c): (&&str, FittedCoefficient)| {
+        let interval = format!("{} to {}", shown(ns(c.low)), shown(ns(c.high)));
+        vec![(*name).to_owned(), shown(ns(c.value)), interval]
+    };
+    Table { title: "Step law".to_owned(), head, rows: NAMES.iter().zip(of(found)).map(row).collect() }
 }

@@ -49,7 +49,7 @@ pub fn run(args: &LoadArgs) -> miette::Result<ExitCode> {
     let layout = Layout::new(args.out.clone().unwrap_or_else(|| default_folder(&scenario)));
     // What cannot be written must be known before a request is sent, not after the last.
     can_write(&layout.summary())?;
-    let files = args.junit.iter().chain(&args.goose.goose_report);
+    let mut files = args.junit.iter().chain(&args.goose.goose_report);
     files.try_for_each(|path| can_write(path))?;
     let control = Arc::new(Control::default());
     stop_on_ctrl_c(&control);

@@ -92,10 +92,18 @@ impl Socket {
 
     /// Whether the client has been too slow to ask.
     fn poll_slow_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.line.busy.load(Ordering::Relaxed) {
+        while self.line.busy.load(Ordering::Relaxed) {
+            // Whoever reads is not woken when the answer is over: it looks again, so that a connection idles for twice
+            // its patience at most.
+            let deadline = match &self.reading {
+                Some(sleep) if self.was_busy => sleep.deadline(),
+                _ => Instant::now() + self.patience.idle,
+            };
             self.was_busy = true;
+            if wait(&mut self.reading, deadline, cx).is_pending() {
+                return Poll::Pending;
+            }
             self.reading = None;
-            return Poll::Pending;
         }
         if self.was_busy {
             (self.was_busy, self.idle_since, self.head_since) = (false, Instant::now(), None);

@@ -214,7 +214,7 @@ fn a_client_that_does_not_read_is_dropped() {
     let mut deaf = emulator.connect();
     // The system would hold megabytes for it otherwise.
     rustix::net::sockopt::set_socket_recv_buffer_size(&deaf, 4_096).unwrap();
-    let body = chat(true, 8_000);
+    let body = chat(true, 7_000);
     let one = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer chat\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()

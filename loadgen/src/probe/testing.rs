@@ -262,7 +262,7 @@ impl Canned {
         let mut claims: Vec<Claim> =
             counted.iter().map(|(_, limit)| claim(limit, index, units(limit))).collect();
         if let Err(refused) = self.take(&counted, &mut claims) {
-            return refused;
+            return *refused;
         }
         let which = |wanted: &dyn Fn(&Mechanism) -> bool| -> Vec<Claim> {
             let pairs = counted.iter().zip(&claims);

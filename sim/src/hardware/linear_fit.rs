@@ -90,7 +90,11 @@ impl LinearFit {
     /// # Errors
     /// A sentence with the line, when it is no such file or holds what it cannot.
     pub fn read(text: &str) -> Result<LinearFit, String> {
-        let found: LinearFit = toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())?;
+        let found: LinearFit = toml::from_str(text).map_err(|error| {
+            let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or(""));
+            let message = error.message().replace('\n', " ");
+            format!("line {}: {message}", before.matches('\n').count() + 1)
+        })?;
         if found.kind != "linear" {
             return Err(format!("`kind` is `{}`, not `linear`", found.kind));
         }

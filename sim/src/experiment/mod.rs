@@ -108,7 +108,7 @@ pub struct Experiment {
     pub seeds: Vec<u64>,
     /// What each replication amounted to, warm-up included.
     pub totals: Vec<Totals>,
-    /// One estimate for each of [`asked`], at 95 %.
+    /// One estimate for each of [`crate::results::asked`], at 95 %.
     pub estimates: Vec<Option<Estimate>>,
     /// One decision for each property, in order.
     pub decisions: Vec<Decision>,

@@ -37,7 +37,7 @@ pub struct Agreement {
     pub workloads: Vec<WorkloadAgreement>,
     /// The scenario's properties, decided on either side.
     pub properties: Vec<PropertyPair>,
-    /// See [`Agreement::decide`].
+    /// Over both; what is measured counts first, and decides nothing when it is invalid.
     pub verdict: Verdict,
 }
 

@@ -92,10 +92,17 @@ impl Socket {
 
     /// Whether the client has been too slow to ask.
     fn poll_slow_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.line.busy.load(Ordering::Relaxed) {
+        while self.line.busy.load(Ordering::Relaxed) {
             self.was_busy = true;
+            // Nobody may ask again when the answer is over: this looks by itself, so that an idle connection ends after
+            // twice its time at the latest.
+            let idle = self.patience.idle;
+            let deadline =
+                self.reading.as_ref().map_or_else(|| Instant::now() + idle, |timer| timer.deadline());
+            if wait(&mut self.reading, deadline, cx).is_pending() {
+                return Poll::Pending;
+            }
             self.reading = None;
-            return Poll::Pending;
         }
         if self.was_busy {
             (self.was_busy, self.idle_since, self.head_since) = (false, Instant::now(), None);

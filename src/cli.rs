@@ -63,7 +63,7 @@ pub enum Command {
     /// Play a scenario against a live gateway, decide its properties, write results/<scenario>-live/.
     #[cfg(feature = "live")]
     #[command(after_help = load::LOAD_EXAMPLES)]
-    Load(load::LoadArgs),
+    Load(Box<load::LoadArgs>),
     /// Lay what was measured of a live gateway beside what was predicted: errors, intervals, distributions, verdicts.
     Compare(compare::CompareArgs),
     /// Run the log of `emulate` once more, offline, and say whether every decision is the same.

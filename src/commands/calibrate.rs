@@ -8,8 +8,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use tidegate_sim::calibration::fit::{Fit, NAMES, Options, fit};
 use tidegate_sim::calibration::points::{Producer, decode};
-use tidegate_sim::hardware::FittedCoefficient;
-use tidegate_sim::results::figure::{Unit, count};
+use tidegate_sim::hardware::{FemtosText, FittedCoefficient};
+use tidegate_sim::replica::step_time::FEMTOS_PER_NANO;
+use tidegate_sim::results::figure::{Unit, count, time_scale};
 use tidegate_sim::results::table::Table;
 use tidegate_sim::results::write_atomic;
 
@@ -103,11 +104,21 @@ fn of(found: &Fit) -> [FittedCoefficient; 4] {
     [law.base, law.per_prefill_token, law.per_decode, law.per_context_token]
 }
 
+/// Nanoseconds for people, seven digits of them: the file has all.
+fn shown(ns: f64) -> String {
+    let (scale, unit) = time_scale(ns);
+    let value = ns / scale;
+    let places = (6 - value.abs().max(1.0).log10().floor() as usize).min(6);
+    let text = format!("{value:.places$}");
+    format!("{} {unit}", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 fn coefficients(found: &Fit) -> Table {
     let head = ["coefficient", "value", "95 % interval"].map(str::to_owned).to_vec();
-    let rows = NAMES
-        .iter()
-        .zip(of(found))
-        .map(|(name, c)| vec![(*name).to_owned(), c.value.to_string(), format!("{} to {}", c.low, c.high)]);
-    Table { title: "Step law".to_owned(), head, rows: rows.collect() }
+    let ns = |femtos: FemtosText| femtos.0 as f64 / FEMTOS_PER_NANO as f64;
+    let row = |(name, c): (&&str, FittedCoefficient)| {
+        let interval = format!("{} to {}", shown(ns(c.low)), shown(ns(c.high)));
+        vec![(*name).to_owned(), shown(ns(c.value)), interval]
+    };
+    Table { title: "Step law".to_owned(), head, rows: NAMES.iter().zip(of(found)).map(row).collect() }
 }

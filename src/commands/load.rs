@@ -49,8 +49,8 @@ pub fn run(args: &LoadArgs) -> miette::Result<ExitCode> {
     let layout = Layout::new(args.out.clone().unwrap_or_else(|| default_folder(&scenario)));
     // What cannot be written must be known before a request is sent, not after the last.
     can_write(&layout.summary())?;
-    let files = args.junit.iter().chain(&args.goose.goose_report);
-    files.map(|path| can_write(path)).collect::<miette::Result<()>>()?;
+    let mut files = args.junit.iter().chain(&args.goose.goose_report);
+    files.try_for_each(|path| can_write(path))?;
     let control = Arc::new(Control::default());
     stop_on_ctrl_c(&control);
     let outcome = playing(args, &plan, &control, &layout)?;

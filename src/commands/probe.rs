@@ -8,7 +8,6 @@ use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tidegate_loadgen::client::target::TargetError;
 use tidegate_loadgen::probe::{Alone, Basis, Budget, Finding, Keys, Plan, Report, Target, Verdict, run};
 use tidegate_sim::profile::attr::Scale;
 use tidegate_sim::profile::{Attr, Subject};
@@ -19,15 +18,13 @@ use tidegate_sim::time::Span;
 /// Plans, shows what it costs, and carries the plan out.
 pub(crate) fn probe(args: &ProbeArgs) -> Result<ExitCode> {
     let basis = basis(args)?;
-    let mut keys = Keys::read(args.key_file.as_deref(), basis.variables()).map_err(|why| {
-        miette::miette!(help = "name a file that holds the key and nothing else", "--key-file: {why}")
+    let keys = Keys::read(args.key_file.as_deref(), basis.variables()).map_err(|why| {
+        miette::miette!(help = "a key is one line of visible ASCII, and nothing else", "{why}")
     })?;
-    let wrong =
-        |why: TargetError| miette::miette!(help = "for example `http://127.0.0.1:8080`", "--target: {why}");
-    let probed = Target::new(&args.target, args.control_plane.as_deref(), Keys::default()).map_err(wrong)?;
+    let mut target = Target::new(&args.target, args.control_plane.as_deref(), keys)
+        .map_err(|why| miette::miette!(help = "for example `http://127.0.0.1:8080`", "{why}"))?;
     // Whoever is not on this machine is sent no name that looks like a key.
-    keys.by_name = probed.is_loopback();
-    let target = Target::new(&args.target, args.control_plane.as_deref(), keys).map_err(wrong)?;
+    target.keys.by_name = target.is_loopback();
     let plan = Plan::new(&basis, &budget(args, &target));
     check_only(args, &plan)?;
     if args.dry_run {

@@ -77,10 +77,13 @@ pub fn summary_text(summary: &Summary) -> String {
 pub fn agreement_text(agreement: &Agreement) -> String {
     let mut text = String::new();
     for side in &agreement.sides {
-        let replications = count(side.replications);
-        let live =
-            side.validity.map_or_else(String::new, |validity| format!(", live run {}", validity.name()));
-        text += &format!("{}: {} ({replications} replications{live})\n", side.role, side.title);
+        let (one, live) = match side.validity {
+            Some(validity) => ("block", format!(", live run {}", validity.name())),
+            None => ("replication", String::new()),
+        };
+        let many = if side.replications == 1 { "" } else { "s" };
+        let runs = count(side.replications);
+        text += &format!("{}: {} ({runs} {one}{many}{live})\n", side.role, side.title);
     }
     for warning in &agreement.warnings {
         text += &format!("warning: {warning}\n");

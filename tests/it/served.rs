@@ -97,13 +97,11 @@ impl Running {
         if let Some(rest) = self.rest.take() {
             said.push_str(&rest.join().unwrap());
         }
-        for pipe in [
-            self.child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read>),
-            self.child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read>),
-        ] {
-            if let Some(mut pipe) = pipe {
-                let _ = pipe.read_to_string(&mut said);
-            }
+        if let Some(mut pipe) = self.child.stderr.take() {
+            let _ = pipe.read_to_string(&mut said);
+        }
+        if let Some(mut pipe) = self.child.stdout.take() {
+            let _ = pipe.read_to_string(&mut said);
         }
         (code, said)
     }

@@ -9,6 +9,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What stands before the remaining amount of a limit, in the two spellings that are seen.
 const REMAINING: [&str; 2] = ["x-ratelimit-remaining", "ratelimit-remaining"];
+/// What the rest of such a name is made of.
+const WORDS: [&str; 12] = [
+    "",
+    "requests",
+    "tokens",
+    "input",
+    "output",
+    "per",
+    "second",
+    "minute",
+    "hour",
+    "day",
+    "month",
+    "concurrent",
+];
 /// From here a number of seconds is one since 1970.
 const EPOCH_FROM: f64 = 1e9;
 /// Nothing announced is longer.
@@ -89,6 +104,10 @@ pub fn remaining(headers: &HeaderMap) -> Vec<Remaining> {
         let Some(rest) = REMAINING.iter().find_map(|prefix| name.as_str().strip_prefix(prefix)) else {
             continue;
         };
+        // Names go into results: nothing that a server makes up does.
+        if !rest.split('-').all(|word| WORDS.contains(&word)) {
+            continue;
+        }
         let Some(left) = value.to_str().ok().and_then(|text| text.trim().parse().ok()) else { continue };
         let prefix = name.as_str().trim_end_matches(rest).trim_end_matches("remaining");
         let limit = headers.get(format!("{prefix}limit{rest}"));
@@ -223,6 +242,7 @@ mod tests {
             ("x-ratelimit-limit-requests", "60"),
             ("x-ratelimit-remaining-requests", "59"),
             ("x-ratelimit-remaining-tokens", "unknown"),
+            ("x-ratelimit-remaining-sk-canary", "3"),
             ("ratelimit-remaining", "7"),
             ("ratelimit-limit", "250"),
         ]);

@@ -52,11 +52,14 @@ struct Counts {
     peak: AtomicUsize,
 }
 
+/// What drives a connection.
+type Driver = Pin<Box<Connection<TokioIo<TcpStream>, Full<Bytes>>>>;
+
 /// An open connection.
 struct Link {
     sender: SendRequest<Full<Bytes>>,
     /// `None` once it is over.
-    connection: Option<Pin<Box<Connection<TokioIo<TcpStream>, Full<Bytes>>>>>,
+    connection: Option<Driver>,
     counts: Arc<Counts>,
 }
 

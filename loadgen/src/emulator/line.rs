@@ -93,12 +93,13 @@ impl Socket {
     /// Whether the client has been too slow to ask.
     fn poll_slow_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         while self.line.busy.load(Ordering::Relaxed) {
+            // Whoever reads is not woken when the answer is over: it looks again, so that a connection idles for twice
+            // its patience at most.
+            let deadline = match &self.reading {
+                Some(sleep) if self.was_busy => sleep.deadline(),
+                _ => Instant::now() + self.patience.idle,
+            };
             self.was_busy = true;
-            // Nobody may ask again when the answer is over: this looks by itself, so that an idle connection ends after
-            // twice its time at the latest.
-            let idle = self.patience.idle;
-            let deadline =
-                self.reading.as_ref().map_or_else(|| Instant::now() + idle, |timer| timer.deadline());
             if wait(&mut self.reading, deadline, cx).is_pending() {
                 return Poll::Pending;
             }

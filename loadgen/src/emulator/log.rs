@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tidegate_sim::engine::live::Input;
 use tidegate_sim::request::{Arrival, Prefix, RequestDraw, RequestHead};
 use tidegate_sim::scenario::batch::{JobFault, Submission};
@@ -258,7 +259,10 @@ fn input_of(row: &Row) -> Result<Input, String> {
     })
 }
 
-fn lines_of(text: &str) -> Result<Option<std::sync::Arc<[(u32, u32)]>>, String> {
+/// Prompt and output tokens of each line of a job.
+type Lines = Arc<[(u32, u32)]>;
+
+fn lines_of(text: &str) -> Result<Option<Lines>, String> {
     if text.is_empty() {
         return Ok(None);
     }

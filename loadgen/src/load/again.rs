@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// Sends a request and whatever attempts its client makes of it. Returns when it is decided; attempts that nobody waits for
 /// may go on.
 pub(super) async fn request(block: Arc<Block>, arrival: Arrival, open: bool, alive: Alive) -> Option<Ending> {
-    if block.may_send(&arrival).is_err() {
+    if !block.may_send(&arrival) {
         block.tell(Fact::Unsent(arrival.head.workload, 1));
         return None;
     }
@@ -180,14 +180,14 @@ impl Request {
             let Some(at) = open.hedge_at.filter(|at| *at <= now) else { continue };
             open.hedge_at = None;
             let begun = open.pulse.tokens().is_some();
-            if !begun && self.hedges < most && self.block.may_send(&self.arrival).is_ok() {
+            if !begun && self.hedges < most && self.block.may_send(&self.arrival) {
                 self.hedges += 1;
                 self.send(at);
             }
         }
         if let Some(at) = self.retry_at.filter(|at| *at <= now) {
             self.retry_at = None;
-            if self.block.may_send(&self.arrival).is_ok() {
+            if self.block.may_send(&self.arrival) {
                 self.tries += 1;
                 self.send(at);
             } else if let Some(last) = self.last {

@@ -4,7 +4,7 @@ use super::alarm::Alarm;
 use super::gauge::Gauge;
 use super::prompt::Prompts;
 use super::record::Fact;
-use super::safety::{Cap, Price, Spent};
+use super::safety::{Price, Spent};
 use crate::client::batch::BatchApi;
 use crate::client::request::Form;
 use crate::client::stopwatch::Stopwatch;
@@ -141,20 +141,19 @@ impl Block {
         })
     }
 
-    /// Asks the caps for one more attempt.
-    ///
-    /// # Errors
-    /// When the run was stopped or a cap was hit; the attempt is not to be made.
-    pub fn may_send(&self, arrival: &Arrival) -> Result<(), ()> {
+    /// Asks the caps for one more attempt. Not to be made when the run was stopped or a cap was hit.
+    pub fn may_send(&self, arrival: &Arrival) -> bool {
         if self.stop.is_cancelled() {
-            return Err(());
+            return false;
         }
         let price = Price::of(&arrival.head, &arrival.draw);
-        self.setting.spent.take(price, self.setting.gauge.in_flight()).map_err(|cap: Cap| {
-            if cap.ends_the_run() {
-                self.setting.give_up(cap.text());
-            }
-        })
+        let taken = self.setting.spent.take(price, self.setting.gauge.in_flight());
+        if let Err(cap) = &taken
+            && cap.ends_the_run()
+        {
+            self.setting.give_up(cap.text());
+        }
+        taken.is_ok()
     }
 
     /// What the client of `head` sends next, after it was answered with `generated` tokens at `at`.

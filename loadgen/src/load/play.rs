@@ -91,7 +91,7 @@ pub fn play(
         stop: CancellationToken::new(),
         usage: Usage::start(),
     };
-    let mut books: Vec<Book> = plan.variants.iter().map(|scenario| Book::new(scenario)).collect();
+    let mut books: Vec<Book> = plan.variants.iter().map(Book::new).collect();
     let mut measured = Vec::new();
     let mut jobs = Vec::new();
     let mut goose = GooseVerdict::default();

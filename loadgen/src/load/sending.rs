@@ -54,7 +54,7 @@ async fn request(block: &Arc<Block>, arrival: Arrival, open: bool, alive: &Alive
     if !workload.client.is_plain() {
         return again::request(Arc::clone(block), arrival, open, alive.clone()).await;
     }
-    if block.may_send(&arrival).is_err() {
+    if !block.may_send(&arrival) {
         block.tell(Fact::Unsent(arrival.head.workload, 1));
         return None;
     }

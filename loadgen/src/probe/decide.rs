@@ -33,8 +33,14 @@ pub(super) fn decide(basis: &Basis, index: usize, budget: &Budget) -> Result<Pro
     };
     let jobs = verb == Verb::SubmitBatch;
     let mut callers = basis.callers.iter().enumerate().filter(|(_, caller)| caller.jobs == jobs);
-    let Some((caller, of)) = callers.clone().find(|(_, caller)| concerns(limit, verb, &caller.subject))
-    else {
+    let concerned = callers.clone().filter(|(_, caller)| concerns(limit, verb, &caller.subject));
+    // Of equal ones the first; of those with concurrency of their own the one that is filled with the fewest requests.
+    let fewest = |(_, caller): &(usize, &Caller)| match (&limit.mechanism, &caller.permits) {
+        (Mechanism::Permits { .. }, Some((most, name))) if *name == limit.name => *most,
+        (Mechanism::Permits { .. }, _) => u64::MAX,
+        _ => 0,
+    };
+    let Some((caller, of)) = concerned.min_by_key(fewest) else {
         return banned(basis, limit, jobs)
             .unwrap_or_else(|| Err(unconcerned(limit, callers.next().map(|(_, caller)| caller))));
     };

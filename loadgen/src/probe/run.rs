@@ -9,7 +9,7 @@ use super::measure::{Bench, Measured};
 use super::method::{JobCall, Method};
 use super::plan::{Item, Plan, Probe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use tidegate_sim::profile::Mechanism;
+use tidegate_sim::profile::{Answer as Documented, Mechanism};
 use tidegate_sim::time::NANOS_PER_SEC;
 
 /// Carries the plan out. `most` bounds the requests, repetitions included; `stop`, once set, ends it within a second with what
@@ -112,7 +112,10 @@ fn finding(basis: &Basis, item: &Item, probe: &Probe, found: Measured, requests:
             Mechanism::Rate { window, .. } => Some(window.as_nanos().div_ceil(NANOS_PER_SEC)),
             _ => None,
         };
-        for (firm, text) in differences(&limit.answer, refusal, window) {
+        // More than there can ever be is let in at no time: nobody can announce one.
+        let announces_retry = limit.answer.announces_retry && !matches!(probe.method, Method::Reserve(_));
+        let documented = Documented { announces_retry, ..limit.answer.clone() };
+        for (firm, text) in differences(&documented, refusal, window) {
             if firm && verdict == Verdict::Equal {
                 verdict = Verdict::Differs;
             }

@@ -185,11 +185,11 @@ impl Canned {
         let mut claims: Vec<Claim> = counted.iter().map(|(_, limit)| claim(limit, 0, 1)).collect();
         match self.take(&counted, &mut claims) {
             Ok(()) => plain(200, "{}".to_owned()),
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
-    fn take(&self, counted: &[(usize, &Limit)], claims: &mut [Claim]) -> Result<(), Response<Body>> {
+    fn take(&self, counted: &[(usize, &Limit)], claims: &mut [Claim]) -> Result<(), Box<Response<Body>>> {
         let mut meters = lock(&self.meters);
         let now = self.now();
         let taken = meters.admit(now, claims);
@@ -201,7 +201,7 @@ impl Canned {
                 current: denied.current,
                 retry_after: denied.retry_at.map(|at| at.saturating_since(now)),
             };
-            self.refuse(counted[denied.claim].0, &refusal)
+            Box::new(self.refuse(counted[denied.claim].0, &refusal))
         })
     }
 
@@ -262,7 +262,7 @@ impl Canned {
         let mut claims: Vec<Claim> =
             counted.iter().map(|(_, limit)| claim(limit, index, units(limit))).collect();
         if let Err(refused) = self.take(&counted, &mut claims) {
-            return refused;
+            return *refused;
         }
         let which = |wanted: &dyn Fn(&Mechanism) -> bool| -> Vec<Claim> {
             let pairs = counted.iter().zip(&claims);

@@ -174,10 +174,11 @@ fn two_windows(report: &Report) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a bucket of a documented size takes minutes to fill; windows of seconds are measured by the others"]
 async fn a_bucket_is_measured_full_and_refilling() {
     let text = "[scenario]\nquestion = \"?\"\nhorizon = \"1min\"\nreplications = 1\nprofile = \"digitalocean-inference\"\n\
          overlays = [\"2026-09\", \"public-api\"]\n\
-         [limits.do-serverless-rpm-tier-1-2]\nvalue = \"30/6s\"\nsource = \"negotiated\"\n\
+         [limits.do-serverless-rpm-tier-1-2]\nvalue = \"30/min\"\nsource = \"negotiated\"\n\
          [models.gpt]\nkind = \"chat\"\nprovider = \"openai\"\nprovenance = \"commercial\"\ncontext = 4000\n\
          [pools.m]\nmodel = \"gpt\"\nreplicas = 1\n\
          step_time = { kind = \"linear\", base = \"1ms\", per_decode = \"1us\" }\n\
@@ -195,7 +196,7 @@ async fn a_bucket_is_measured_full_and_refilling() {
     let began = Instant::now();
     let report = probe(text, &address, budget.clone()).await;
     equal(&report, "do-serverless-rpm-tier-1-2", "30");
-    assert!(began.elapsed() > Duration::from_secs(6), "a bucket is measured when it has had time to fill");
+    assert!(began.elapsed() > Duration::from_secs(60), "a bucket is measured when it has had time to fill");
     let only = [
         "do-serverless-messages",
         "do-serverless-stops",
@@ -291,9 +292,10 @@ async fn where_a_job_would_be_paid_for_only_what_is_refused_is_handed_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the documented window is a minute"]
 async fn a_control_plane_is_read_as_often_as_it_may_be() {
     let text = JOBS
-        .replace("[live]", "[limits.do-api-minute]\nvalue = \"250/4s\"\nsource = \"negotiated\"\n\n[live]");
+        .replace("[live]", "[limits.do-api-minute]\nvalue = \"250/min\"\nsource = \"negotiated\"\n\n[live]");
     let address = serve(&text, Manner::default()).await;
     let only = vec!["do-api-minute".to_owned()];
     let report = probe(&text, &address, Budget { only, control: true, ..budget() }).await;

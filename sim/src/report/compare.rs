@@ -159,7 +159,7 @@ fn captions(a: &ResultSet, b: &ResultSet) -> Vec<String> {
     let line = |name: String, summary: &Summary| {
         let seed = summary.provenance.seeds.first().map_or_else(|| "-".to_owned(), u64::to_string);
         let hash = short(&summary.provenance.scenario_hash);
-        format!("{name}: {} replications from seed {seed}, scenario hash {hash}", summary.replications())
+        format!("{name}: {} from seed {seed}, scenario hash {hash}", summary.runs_text())
     };
     vec![line(left, &a.summary), line(right, &b.summary), same_requests(&a.summary, &b.summary).to_owned()]
 }

@@ -377,11 +377,11 @@ fn warnings(a: &Summary, b: &Summary) -> Vec<String> {
     if left.seeds != right.seeds {
         let both = left.seeds.iter().filter(|seed| right.seeds.contains(seed)).count();
         warnings.push(format!(
-            "{} has {} replications, {} has {}; {both} of them have the same seed and so the same arrivals",
+            "{} has {}, {} has {}; {both} of them have the same seed and so the same arrivals",
             roles[0],
-            left.seeds.len(),
+            a.runs_text(),
             roles[1],
-            right.seeds.len()
+            b.runs_text()
         ));
     }
     for (summary, role) in [a, b].into_iter().zip(roles) {

@@ -372,6 +372,13 @@ impl Summary {
         self.provenance.seeds.len()
     }
 
+    /// How many there are, by what they are: `10 replications`, of a live run `1 block`.
+    pub fn runs_text(&self) -> String {
+        let one = if self.live.is_some() { "block" } else { "replication" };
+        let many = if self.replications() == 1 { "" } else { "s" };
+        format!("{} {one}{many}", self.replications())
+    }
+
     /// Scenario and variant: `chat`, `chat (more-gpus)`.
     pub fn title(&self) -> String {
         match &self.variant {
@@ -384,12 +391,10 @@ impl Summary {
     pub fn caption(&self) -> String {
         let seed = self.provenance.seeds.first().map_or_else(|| "-".to_owned(), u64::to_string);
         let offered = self.workloads.iter().map(|w| w.offered).sum();
-        let run = if self.live.is_some() { "block" } else { "replication" };
-        let runs = if self.replications() == 1 { run.to_owned() } else { format!("{run}s") };
         format!(
-            "scenario {}, seed {seed}, {} {runs}, {} requests",
+            "scenario {}, seed {seed}, {}, {} requests",
             self.title(),
-            self.replications(),
+            self.runs_text(),
             super::figure::count(offered)
         )
     }

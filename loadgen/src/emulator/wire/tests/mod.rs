@@ -3,4 +3,5 @@
 mod answers;
 mod hostile;
 mod jobs;
+mod speed;
 mod troubles;

@@ -109,13 +109,10 @@ fn status(summary: &serde_json::Value, wanted: u64) -> u64 {
 
 /// First tokens were measured: one for each answer.
 fn has_first_tokens(summary: &serde_json::Value) {
-    let counted = summary["workloads"][0]["ttft"]["count"].as_u64();
-    let counted = counted.or_else(|| summary["workloads"][0]["latencies"]["ttft"]["count"].as_u64());
-    if let Some(counted) = counted {
-        assert_eq!(counted, status(summary, 200));
-    } else {
-        assert!(summary["workloads"][0].to_string().contains("ttft"), "{}", summary["workloads"][0]);
-    }
+    let mut figures = summary["workloads"][0]["figures"].as_array().unwrap().iter();
+    let first = figures.find(|figure| figure["name"] == "ttft p50").unwrap();
+    assert_eq!(first["estimate"]["samples"].as_u64(), Some(status(summary, 200)));
+    assert!(first["estimate"]["value"].as_f64().unwrap() > 0.0);
 }
 
 #[test]
@@ -166,7 +163,9 @@ fn a_llama_server_streams_as_many_tokens_as_it_counts() {
 
 #[test]
 fn litellm_counts_the_same_refusals() {
-    let Some(server) = Server::start("litellm", "litellm", &[("LITELLM_MASTER_KEY", KEY)]) else { return };
+    // Slow enough an upstream for a proxy that does not answer twenty a second itself on every machine.
+    let settings = [("LITELLM_MASTER_KEY", KEY), ("LITELLM_RATE", "4")];
+    let Some(server) = Server::start("litellm", "litellm", &settings) else { return };
     let summary = server.load(CHAT, &["--set", "workloads.chat.arrivals.rate=\"30/s\""]);
     let log = server.read("access.log");
     let logged = |status: &str| {
@@ -199,10 +198,14 @@ fn a_batch_job_is_worked_off_by_aimock() {
     let Some(server) = Server::start("aimock", "aimock-jobs", &[]) else { return };
     let summary = server.load(JOBS, &[]);
     let batch = &summary["batches"][0];
-    assert!(batch.is_object(), "no batch in {summary:#}");
+    assert_eq!(
+        (batch["jobs"].as_u64(), batch["states"]["completed"].as_u64()),
+        (Some(1), Some(1)),
+        "{batch:#}"
+    );
+    assert_eq!(batch["requests"]["completed"], 25, "{batch:#}");
     let journal = server.get("/__aimock/journal").unwrap();
     let journal: serde_json::Value = serde_json::from_str(&journal).unwrap();
     let created = journal.as_array().unwrap().iter().filter(|entry| entry["path"] == "/v1/batches");
     assert_eq!(created.filter(|entry| entry["method"] == "POST").count(), 1);
-    assert!(batch.to_string().contains("25"), "{batch:#}");
 }

@@ -143,7 +143,6 @@ impl Client {
 
     /// Sends a call; the answer has its body.
     pub(super) async fn send(&self, call: Call) -> Result<Answer, String> {
-        let key = call.key.clone();
         let mut answer = self.open(call).await?;
         let mut rest = answer.rest.take().expect("an answer has a body until it is read");
         let mut body = Vec::new();
@@ -162,8 +161,7 @@ impl Client {
             }
             Ok(_) => {}
         }
-        let text = String::from_utf8_lossy(&body);
-        answer.text = key.map_or_else(|| text.clone().into_owned(), |key| key.redact(&text));
+        answer.text = self.target.keys.redact(&String::from_utf8_lossy(&body));
         Ok(answer)
     }
 

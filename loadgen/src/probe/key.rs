@@ -35,6 +35,12 @@ impl Keys {
         Ok(keys)
     }
 
+    /// `text` without any key that is a secret: what a server answers may repeat what it was sent.
+    pub(super) fn redact(&self, text: &str) -> String {
+        let secrets = self.file.iter().chain(self.variables.values());
+        secrets.fold(text.to_owned(), |text, key| key.redact(&text))
+    }
+
     /// The key of a workload that names this variable: that of the file first, then its own variable, then the default one.
     pub fn of(&self, variable: Option<&str>, workload: &str) -> Option<Key> {
         let named = || variable.and_then(|name| self.variables.get(name));
@@ -54,6 +60,7 @@ mod tests {
         assert_eq!(bearer(keys.of(None, "chat")).as_deref(), Some("Bearer chat"));
         assert_eq!(Keys::default().of(Some("NOBODY_SETS_THIS"), "chat"), None);
         let file = Keys { file: Key::new("from-file", "a test").ok(), ..keys };
+        assert_eq!(file.redact("from-file, chat"), "***, chat", "the name of a workload is no secret");
         assert_eq!(bearer(file.of(None, "chat")).as_deref(), Some("Bearer from-file"));
     }
 }

@@ -8,7 +8,7 @@ use crate::client::Target;
 use crate::testing::{Asked, STREAM, chunk, scenario, serve, stream_of, token, whole, write};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidegate_sim::experiment::measured::gather;
@@ -158,15 +158,22 @@ fn a_stop_waits_for_no_answer_and_leaves_a_conserved_part() {
     let stop = Arc::clone(&control);
     let stopped = Arc::new(Mutex::new(None));
     let at = Arc::clone(&stopped);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&asked);
     std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(900));
+        while seen.load(Ordering::Relaxed) < 20 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         *at.lock().unwrap() = Some(std::time::Instant::now());
         stop.stop();
     });
     // It never answers: everything that was sent is in flight.
-    let (outcome, _) = against(scenario(CHAT), Options::default(), &control, None, |_, stream| async {
-        std::future::pending::<()>().await;
-        Some(stream)
+    let (outcome, _) = against(scenario(CHAT), Options::default(), &control, None, move |_, stream| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        async {
+            std::future::pending::<()>().await;
+            Some(stream)
+        }
     });
     // Nothing that it waits for would ever end; how fast it is, a busy machine cannot tell.
     let took = stopped.lock().unwrap().unwrap().elapsed();

@@ -112,8 +112,14 @@ fn finding(basis: &Basis, item: &Item, probe: &Probe, found: Measured, requests:
             Mechanism::Rate { window, .. } => Some(window.as_nanos().div_ceil(NANOS_PER_SEC)),
             _ => None,
         };
-        // More than there can ever be is let in at no time: nobody can announce one.
-        let announces_retry = limit.answer.announces_retry && !matches!(probe.method, Method::Reserve(_));
+        // A request that is larger than the limit is let in at no time: nobody has to announce one.
+        let beyond = match &probe.method {
+            Method::Reserve(_) => true,
+            Method::Weigh { rate, most, .. } => *most > rate.count(),
+            _ => false,
+        };
+        let announced = refusal.header("retry-after").is_some();
+        let announces_retry = limit.answer.announces_retry && (announced || !beyond);
         let documented = Documented { announces_retry, ..limit.answer.clone() };
         for (firm, text) in differences(&documented, refusal, window) {
             if firm && verdict == Verdict::Equal {

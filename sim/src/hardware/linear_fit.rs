@@ -178,7 +178,7 @@ mod tests {
         let good = sample().encode();
         for (bad, word) in [
             (String::new(), "kind"),
-            ("not toml [".to_owned(), "TOML"),
+            ("not toml [".to_owned(), "line 1"),
             (good.replace("kind = \"linear\"", "kind = \"cubic\""), "cubic"),
             (good.replace("60.004us", "60.004"), "60.004"),
             (good.replace("60.004us", "-1us"), "-1us"),

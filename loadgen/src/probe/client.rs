@@ -120,7 +120,7 @@ impl Client {
             .connect_timeout(Duration::from_secs(10))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .pool_max_idle_per_host(64)
+            .pool_max_idle_per_host(4096)
             .build()
             .map_err(|error| format!("no client can be made: {error}"))?;
         let let_in = std::iter::repeat_with(AtomicU64::default).take(callers).collect();

@@ -30,13 +30,15 @@ pub(super) struct Measured {
     /// A refusal of the limit.
     pub refusal: Option<Answer>,
     pub notes: Vec<String>,
+    /// Whether it took too long to tell.
+    pub slow: bool,
     /// What contradicts the documents beside the number.
     pub against: Vec<String>,
 }
 
 impl Measured {
     fn of(outcome: Outcome) -> Measured {
-        Measured { outcome, refusal: None, notes: Vec::new(), against: Vec::new() }
+        Measured { outcome, refusal: None, notes: Vec::new(), slow: false, against: Vec::new() }
     }
 
     fn unclear(why: impl Into<String>) -> Measured {

@@ -48,13 +48,6 @@ impl Clock {
         }
     }
 
-    /// The real instant at which this clock shows `at`.
-    pub fn instant_of(&self, at: Time) -> Instant {
-        let ns = at.as_nanos();
-        let real = if self.speed == 1.0 { ns } else { (ns as f64 / self.speed) as u64 };
-        self.start + Duration::from_nanos(real)
-    }
-
     /// Real nanoseconds of a span of this clock.
     pub fn real(&self, span: Span) -> u64 {
         if self.speed == 1.0 { span.as_nanos() } else { (span.as_nanos() as f64 / self.speed) as u64 }
@@ -72,7 +65,6 @@ mod tests {
         let wait = clock.until(at);
         assert!(wait <= Duration::from_millis(100), "{wait:?}");
         assert!(wait > Duration::from_millis(50), "{wait:?}");
-        assert_eq!(clock.instant_of(at) - clock.start, Duration::from_millis(100));
     }
 
     #[test]

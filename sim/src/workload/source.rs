@@ -313,12 +313,6 @@ impl Source {
         Some(arrival.draw)
     }
 
-    /// What requests of the session repeat after the shared beginning; see [`Prefix::own`].
-    pub fn prefix_of(&self, session: u64, prompt_tokens: u32) -> Prefix {
-        let own = if self.sessions.is_some() { session::identity(self.workload, session) } else { 0 };
-        Prefix { shared_tokens: self.shared.shared_tokens.min(prompt_tokens), own, ..self.shared }
-    }
-
     /// Why [`Source::next`] ended early: a trace that broke half-way.
     pub fn error(&self) -> Option<&SourceError> {
         self.error.as_ref()

@@ -130,6 +130,8 @@ pub(super) fn shorten(text: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Errors {
     items: Vec<Diagnostic>,
+    /// Sources and bytes of them that are shown to nobody.
+    secrets: Vec<(usize, Range<usize>)>,
 }
 
 impl Errors {
@@ -141,6 +143,17 @@ impl Errors {
     /// Adds an error and what to do about it.
     pub(super) fn refuse_with(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
         self.push(place, message.into(), Some(hint.into()));
+    }
+
+    /// As [`Errors::refuse_with`], of a value that may be a secret: no excerpt of the file shows it.
+    pub(super) fn refuse_secret(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.secrets.push((place.source, place.span.clone()));
+        self.refuse_with(place, message, hint);
     }
 
     fn push(&mut self, place: &Place, message: String, hint: Option<String>) {
@@ -161,6 +174,7 @@ impl Errors {
 
     /// Takes over the errors of `variant`, except those the base has already.
     pub(super) fn absorb(&mut self, other: Errors, variant: &str) {
+        self.secrets.extend(other.secrets);
         for mut item in other.items {
             if !self.items.iter().any(|known| known.variant.is_none() && *known == item) {
                 item.variant = Some(variant.to_owned());
@@ -170,7 +184,7 @@ impl Errors {
     }
 
     /// The errors in the order of their place, spans clipped to their sources.
-    pub(super) fn into_diagnostics(mut self, sources: Vec<SourceText>) -> Diagnostics {
+    pub(super) fn into_diagnostics(mut self, mut sources: Vec<SourceText>) -> Diagnostics {
         self.items.sort_by_key(|item| (item.source, item.span.start, item.span.end));
         self.items.dedup();
         for item in &mut self.items {
@@ -184,6 +198,13 @@ impl Errors {
             };
             let start = boundary(item.span.start);
             item.span = start..boundary(item.span.end).max(start);
+        }
+        for (source, span) in self.secrets {
+            let text = &mut sources[source].text;
+            if let Some(secret) = text.get(span.clone()) {
+                // As many bytes, so that every place stays where it is.
+                text.replace_range(span, &"*".repeat(secret.len()));
+            }
         }
         Diagnostics { items: self.items, sources }
     }

@@ -84,8 +84,8 @@ pub(super) fn wire(file: Option<&At<WireFile>>, errors: &mut Errors) -> Wire {
         let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
         if text.is_empty() || !text.chars().all(plain) {
             let hint = "name a variable such as `PROVIDER_API_KEY`; the key itself never belongs in a file";
-            // What stands there may be a key: it is not repeated.
-            errors.refuse_with(&name.place, "this is not the name of an environment variable", hint);
+            // What stands there may be a key.
+            errors.refuse_secret(&name.place, "this is not the name of an environment variable", hint);
         }
     }
     Wire {

@@ -58,6 +58,9 @@ pub struct LoadArgs {
     /// Also write requests.csv, a line per attempt of the first block.
     #[arg(long)]
     pub requests: bool,
+    /// Also write a points file for `calibrate`, a line per attempt of the first block.
+    #[arg(long, value_name = "FILE")]
+    pub points: Option<PathBuf>,
     /// Print the summary as JSON on standard output instead of tables.
     #[arg(long)]
     pub json: bool,
@@ -133,7 +136,7 @@ pub struct WireArgs {
     /// What counts as a token of a prompt.
     #[arg(long, value_enum, default_value_t = TokenizerWord::Words)]
     pub tokenizer: TokenizerWord,
-    /// Lanes that send the open loop [default: one per core, at most 2].
+    /// Threads that send requests [default: one for every two cores, at most 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub lanes: Option<u16>,
 }

@@ -4,8 +4,9 @@ mod selftest;
 
 use crate::cli::load::{LengthsWord, LoadArgs, TokenizerWord};
 use crate::commands::check::overrides;
-use crate::commands::run::{can_write, compared_with, failed, request_log};
+use crate::commands::run::{can_write, compared_with, failed};
 use crate::diagnose;
+use crate::output::extras::Extras;
 use crate::output::interrupt::stop_on_ctrl_c;
 use crate::output::live::View;
 use crate::output::{junit, table};
@@ -25,7 +26,6 @@ use tidegate_loadgen::load::tokenizer::Tokenizer;
 use tidegate_loadgen::load::{LoadError, Options, Outcome, Plan, play, quiet};
 use tidegate_sim::experiment::measured::gather;
 use tidegate_sim::experiment::replicate::Control;
-use tidegate_sim::observe::Observer;
 use tidegate_sim::report;
 use tidegate_sim::results::figure::count;
 use tidegate_sim::results::table::Table;
@@ -49,7 +49,7 @@ pub fn run(args: &LoadArgs) -> miette::Result<ExitCode> {
     let layout = Layout::new(args.out.clone().unwrap_or_else(|| default_folder(&scenario)));
     // What cannot be written must be known before a request is sent, not after the last.
     can_write(&layout.summary())?;
-    let mut files = args.junit.iter().chain(&args.goose.goose_report);
+    let mut files = args.junit.iter().chain(&args.points).chain(&args.goose.goose_report);
     files.try_for_each(|path| can_write(path))?;
     let control = Arc::new(Control::default());
     stop_on_ctrl_c(&control);
@@ -125,20 +125,18 @@ fn options(args: &LoadArgs) -> Options {
 }
 
 fn playing(args: &LoadArgs, plan: &Plan, control: &Control, layout: &Layout) -> miette::Result<Outcome> {
-    let path = layout.requests();
-    let mut log = args.requests.then(|| request_log(&plan.variants[0], &path)).transpose()?;
+    let requests = args.requests.then(|| layout.requests());
+    let mut extras = Extras::new(&plan.variants[0], requests, args.points.clone())?;
     let gauge = Arc::new(Gauge::default());
     let view = View::start(&gauge, plan.variants[0].horizon);
     // Goose prints on standard output, which is ours for data.
     let quiet = quiet::Stdout::mute();
-    let first = log.as_mut().map(|log| log as &mut (dyn Observer + Send));
-    let outcome = play(plan, control, &gauge, first);
+    let outcome = play(plan, control, &gauge, extras.observer());
     drop(quiet);
     drop(view);
-    if let Some(log) = log {
-        log.finish().into_diagnostic().wrap_err_with(|| format!("cannot write `{}`", path.display()))?;
-    }
-    outcome.map_err(refused)
+    let outcome = outcome.map_err(refused)?;
+    extras.finish()?;
+    Ok(outcome)
 }
 
 /// What was measured, as an experiment.

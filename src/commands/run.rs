@@ -3,22 +3,19 @@
 use crate::cli::{EngineMode, RunArgs};
 use crate::commands::check::overrides;
 use crate::diagnose;
+use crate::output::extras::Extras;
 use crate::output::interrupt::stop_on_ctrl_c;
 use crate::output::progress::Ticker;
 use crate::output::{junit, table};
 use miette::{IntoDiagnostic as _, WrapErr as _};
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use tidegate_sim::calibration::log::PointsLog;
-use tidegate_sim::calibration::points::encode;
 use tidegate_sim::engine::Mode;
 use tidegate_sim::experiment::replicate::Control;
 use tidegate_sim::experiment::{self, Experiment, ExperimentError, RunOptions};
-use tidegate_sim::observe::Observer;
-use tidegate_sim::observe::request_log::RequestLog;
 use tidegate_sim::report;
 use tidegate_sim::results::{Layout, ResultSet, Summary, Verdict, encode_summary, stem, write_atomic};
 use tidegate_sim::scenario::{self, Overrides, Scenario};
@@ -99,38 +96,14 @@ fn simulate(
         },
         control,
     };
-    let path = layout.requests();
-    let mut log = args.requests.then(|| request_log(scenario, &path)).transpose()?;
+    let requests = args.requests.then(|| layout.requests());
+    let mut extras = Extras::new(scenario, requests, args.points.clone())?;
     let ticker = Ticker::start(control, scenario.horizon);
-    let mut points = args.points.is_some().then(|| PointsLog::new(scenario));
-    let mut both;
-    let first: Option<&mut (dyn Observer + Send)> = match (&mut log, &mut points) {
-        (None, None) => None,
-        (Some(log), None) => Some(log),
-        (None, Some(points)) => Some(points),
-        (Some(log), Some(points)) => {
-            both = (log, points);
-            Some(&mut both)
-        }
-    };
-    let experiment = experiment::run_against(scenario, others, options, first).map_err(failed)?;
+    let ran = experiment::run_against(scenario, others, options, extras.observer()).map_err(failed);
     drop(ticker);
-    if let (Some(path), Some(points)) = (&args.points, points) {
-        write_atomic(path, &encode(&points.finish())).into_diagnostic()?;
-    }
-    if let Some(log) = log {
-        log.finish().into_diagnostic().wrap_err_with(|| format!("cannot write `{}`", path.display()))?;
-    }
+    let experiment = ran?;
+    extras.finish()?;
     Ok(experiment)
-}
-
-pub(crate) fn request_log(scenario: &Scenario, path: &Path) -> miette::Result<RequestLog<BufWriter<File>>> {
-    let create = || {
-        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-        File::create(path)
-    };
-    let file = create().into_diagnostic().wrap_err_with(|| format!("cannot write `{}`", path.display()))?;
-    Ok(RequestLog::new(scenario, BufWriter::with_capacity(1 << 16, file)))
 }
 
 /// Writes the folder, the figures and the JUnit file; returns how many files the folder got.

@@ -1,5 +1,6 @@
 //! What the commands print and write besides results: tables, JUnit files, progress, and how to stop a run.
 
+pub mod extras;
 pub mod interrupt;
 pub mod junit;
 #[cfg(feature = "live")]

@@ -3,10 +3,10 @@
 use super::gateway::{Ask, Mark};
 use std::collections::VecDeque;
 use tidegate_sim::request::{Arrival, Prefix, RequestDraw, RequestHead};
-use tidegate_sim::rng::{mix, replication_seed, source_of};
+use tidegate_sim::rng::{mix, replication_seed};
 use tidegate_sim::scenario::{Arrivals, Engine, Scenario};
 use tidegate_sim::time::{Span, Time};
-use tidegate_sim::workload::Source;
+use tidegate_sim::workload::{Source, identity, shared_identity};
 
 /// Draws that are kept for requests which come late or come again. A request that comes later still is drawn anew.
 const KEPT: usize = 1 << 20;
@@ -74,9 +74,9 @@ impl<'s> Draws<'s> {
     fn prefix(&self, ask: &Ask, session: u64, prompt_tokens: u32) -> Prefix {
         let spec = &self.scenario.workloads[usize::from(self.workload)];
         let tokens = spec.shared_prefix_tokens;
-        let shared = if tokens == 0 { 0 } else { source_of(&spec.name) | 1 };
+        let shared = if tokens == 0 { 0 } else { shared_identity(&spec.name) };
         let own = match (&spec.sessions, ask.mark) {
-            (Some(_), Some(_)) => (session + 1) << 16 | u64::from(self.workload),
+            (Some(_), Some(_)) => identity(self.workload, session),
             _ => ask.own_prefix,
         };
         Prefix { shared, shared_tokens: tokens.min(prompt_tokens), own }

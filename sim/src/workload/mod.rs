@@ -23,5 +23,5 @@ pub mod trace;
 
 pub use hash::{SourceHash, arrival_hash};
 pub use jobs::JobSource;
-pub use session::PAUSE_AFTER_NOTHING;
+pub use session::{PAUSE_AFTER_NOTHING, identity, shared_identity};
 pub use source::{Source, SourceError};

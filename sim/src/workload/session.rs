@@ -8,7 +8,7 @@ use super::lengths;
 use super::trace::TOKENS_MOST;
 use crate::dist::Dist;
 use crate::request::{Prefix, RequestHead, WorkloadId};
-use crate::rng::{Purpose, Rng, mix, stream};
+use crate::rng::{Purpose, Rng, mix, source_of, stream};
 use crate::scenario::{Lengths, Sessions};
 use crate::time::Span;
 
@@ -66,8 +66,13 @@ pub(super) fn turns(sessions: Option<&Sessions>, seed: u64, source: u64, session
 }
 
 /// Identity of what a session says after the shared beginning: unique over all sessions of all workloads.
-pub(super) fn identity(workload: WorkloadId, session: u64) -> u64 {
-    ((session + 1) << 16) | u64::from(workload)
+pub fn identity(workload: WorkloadId, session: u64) -> u64 {
+    (session.wrapping_add(1) << 16) | u64::from(workload)
+}
+
+/// Identity of the beginning that all prompts of the workload called `name` share.
+pub fn shared_identity(name: &str) -> u64 {
+    source_of(name) | 1
 }
 
 /// Prompt length and prefix of the turn after `head`, whose answer had `generated` tokens.

@@ -205,7 +205,7 @@ impl Source {
             Engine::Llm(_) => None,
         };
         let shared_tokens = spec.shared_prefix_tokens;
-        let shared = if shared_tokens == 0 { 0 } else { source | 1 };
+        let shared = if shared_tokens == 0 { 0 } else { session::shared_identity(&spec.name) };
         let sequential = |purpose| stream(seed, purpose, source, 0);
         Ok(Source {
             starts,

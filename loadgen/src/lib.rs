@@ -4,6 +4,7 @@ pub mod client;
 pub mod clock;
 pub mod emulator;
 pub mod load;
+pub mod pacer;
 pub mod probe;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -38,7 +38,7 @@ pub struct EmulateArgs {
     /// Write every input and when it took effect, for `tidegate replay`.
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Threads that serve connections; the engine has one of its own.
+    /// Threads that serve connections. One is that of the engine itself, which is best where cores are few; more are beside it.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
     /// Most connections at once; one more is answered with 503.

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
+use tidegate_loadgen::emulator::driver::StartError;
 use tidegate_loadgen::emulator::run::{self, Options, Outcome as Ended, RunError};
 use tidegate_loadgen::emulator::server::Settings;
 use tidegate_sim::request::Outcome;
@@ -58,7 +59,8 @@ fn complain(error: &RunError) -> miette::Report {
     let help = match error {
         RunError::Listen { .. } => "another process may listen there: choose another port, or 0 for any",
         RunError::Start(_) => "the system gives no threads or signals",
-        RunError::Log(_) => "name a file that can be written with `--log`",
+        RunError::Engine(StartError::Log(_)) => "name a file that can be written with `--log`",
+        RunError::Engine(StartError::System(_)) => "the system gives no threads or timers",
     };
     miette!(help = help, "{error}")
 }

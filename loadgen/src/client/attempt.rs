@@ -1,12 +1,13 @@
 //! One attempt: a request is sent, an answer read to its end, and every instant noted.
 
+use super::alike::Alike;
 use super::answer::{self, Piece, Usage};
 use super::headers::{Announced, Remaining, announced, remaining};
 use super::pool::Broken;
 use super::request::{Form, REASON};
 use super::sse::{Event, Parser};
 use super::transport::{Answer, Transport};
-use crate::client::stopwatch::Stopwatch;
+use crate::clock::Clock;
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::{Method, StatusCode};
@@ -217,18 +218,18 @@ impl Pulse {
 pub async fn attempt(
     transport: &Transport,
     form: &Form,
-    headers: HeaderMap,
+    headers: impl Fn() -> HeaderMap,
     body: Bytes,
-    clock: &Stopwatch,
+    clock: &Clock,
     pulse: &Pulse,
     seen: &mut Seen,
 ) -> Fate {
-    seen.sent = clock.now();
+    seen.sent = clock.nanos();
     pulse.beat(seen.sent);
     pulse.sent.store(seen.sent, Ordering::Relaxed);
     let found = match transport.send(Method::POST, form.uri.clone(), headers, body).await {
         Ok(mut found) => {
-            let now = clock.now();
+            let now = clock.nanos();
             pulse.beat(now);
             seen.head = Some(now);
             seen.status = found.status.as_u16();
@@ -238,7 +239,7 @@ pub async fn attempt(
         Err(broken) => Fate::Failed(kind(&broken)),
     };
     if seen.ended == 0 {
-        seen.ended = clock.now();
+        seen.ended = clock.nanos();
     }
     found
 }
@@ -252,7 +253,7 @@ fn read_headers(headers: &HeaderMap, status: StatusCode, seen: &mut Seen) {
     }
 }
 
-async fn read(found: &mut Answer, form: &Form, clock: &Stopwatch, pulse: &Pulse, seen: &mut Seen) -> Fate {
+async fn read(found: &mut Answer, form: &Form, clock: &Clock, pulse: &Pulse, seen: &mut Seen) -> Fate {
     if !found.status.is_success() {
         return refusal(found, clock, pulse, seen).await;
     }
@@ -298,13 +299,13 @@ fn inside(code: Option<String>, seen: &mut Seen) -> Fate {
 async fn whole(
     found: &mut Answer,
     most: usize,
-    clock: &Stopwatch,
+    clock: &Clock,
     pulse: &Pulse,
     seen: &mut Seen,
 ) -> Result<Option<Vec<u8>>, Broken> {
     let mut body = Vec::new();
     while let Some(bytes) = found.next().await? {
-        let now = clock.now();
+        let now = clock.nanos();
         pulse.beat(now);
         seen.first_byte.get_or_insert(now);
         if body.len() + bytes.len() > most {
@@ -312,12 +313,12 @@ async fn whole(
         }
         body.extend_from_slice(&bytes);
     }
-    seen.ended = clock.now();
+    seen.ended = clock.nanos();
     Ok(Some(body))
 }
 
 /// A status that is no success.
-async fn refusal(found: &mut Answer, clock: &Stopwatch, pulse: &Pulse, seen: &mut Seen) -> Fate {
+async fn refusal(found: &mut Answer, clock: &Clock, pulse: &Pulse, seen: &mut Seen) -> Fate {
     // The body only says more; what the status says stands without it.
     if let Ok(Some(body)) = whole(found, ERROR_MOST, clock, pulse, seen).await {
         seen.code = answer::read(&body).ok().and_then(|piece| piece.error).and_then(|error| error.code);
@@ -345,20 +346,22 @@ struct Said {
     done: bool,
     finished: bool,
     fate: Option<Fate>,
+    /// The latest event with a token.
+    token: Alike,
 }
 
-async fn stream(found: &mut Answer, clock: &Stopwatch, pulse: &Pulse, seen: &mut Seen) -> Fate {
+async fn stream(found: &mut Answer, clock: &Clock, pulse: &Pulse, seen: &mut Seen) -> Fate {
     let mut parser = Parser::new(EVENT_MOST);
     let mut said = Said::default();
     loop {
         let bytes = match found.next().await {
             Ok(bytes) => bytes,
             Err(broken) => {
-                seen.ended = clock.now();
+                seen.ended = clock.nanos();
                 return if said.finished { Fate::Completed } else { Fate::Failed(kind(&broken)) };
             }
         };
-        let now = clock.now();
+        let now = clock.nanos();
         pulse.beat(now);
         let Some(bytes) = bytes else {
             parser.finish(|event| hear(event, now, &mut said, pulse, seen));
@@ -396,14 +399,19 @@ fn hear(event: Event<'_>, now: u64, said: &mut Said, pulse: &Pulse, seen: &mut S
         said.done = true;
         return;
     }
+    if event.name.is_empty() && said.token.is_like(event.data) {
+        return token(now, pulse, seen);
+    }
     match answer::read(event.data) {
         Ok(Piece { error: Some(error), .. }) => said.fate = Some(inside(error.code, seen)),
         _ if event.name == b"error" => said.fate = Some(Fate::Failed(Kind::ErrorInside)),
         Err(_) => said.fate = Some(Fate::Failed(Kind::Garbage)),
         Ok(piece) => {
             if piece.content {
-                seen.tokens.push(now);
-                pulse.token(now, u32::try_from(seen.tokens.len()).unwrap_or(u32::MAX));
+                token(now, pulse, seen);
+            }
+            if piece.content && !piece.finished && piece.usage.is_none() {
+                said.token.learn(event.data);
             }
             said.finished |= piece.finished;
             if let Some(usage) = piece.usage {
@@ -411,6 +419,11 @@ fn hear(event: Event<'_>, now: u64, said: &mut Said, pulse: &Pulse, seen: &mut S
             }
         }
     }
+}
+
+fn token(now: u64, pulse: &Pulse, seen: &mut Seen) {
+    seen.tokens.push(now);
+    pulse.token(now, u32::try_from(seen.tokens.len()).unwrap_or(u32::MAX));
 }
 
 fn kind(broken: &Broken) -> Kind {

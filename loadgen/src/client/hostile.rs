@@ -4,7 +4,7 @@ use super::attempt::{Fate, Kind, Pulse, Seen, attempt};
 use super::request::{Form, OutputLengths};
 use super::transport::Transport;
 use super::{Fatal, Target};
-use crate::client::stopwatch::Stopwatch;
+use crate::clock::Clock;
 use crate::testing::{Asked, STREAM, chunk, end, serve, stream_of, token, whole, write};
 use std::future::Future;
 use std::time::Duration;
@@ -35,12 +35,12 @@ where
     let transport = Transport::new(&Target::parse(&format!("http://{address}")).unwrap()).unwrap();
     let wire = Wire { api, stream, name: None, key_env: None };
     let form = Form::new(&wire, "m", OutputLengths::Index, &[], &transport);
-    let clock = Stopwatch::starting_in(Duration::ZERO);
+    let clock = Clock::starting_in(Duration::ZERO);
     let mut found = Vec::new();
     for _ in 0..times {
         let (pulse, mut seen) = (Pulse::default(), Seen::default());
         let body = form.body(&HEAD, 4, |body| body.extend_from_slice(b" a b c"));
-        let one = attempt(&transport, &form, form.headers(&HEAD, 0), body, &clock, &pulse, &mut seen);
+        let one = attempt(&transport, &form, || form.headers(&HEAD, 0), body, &clock, &pulse, &mut seen);
         let fate = tokio::time::timeout(Duration::from_secs(20), one).await.expect("an attempt hangs");
         found.push((fate, seen));
     }
@@ -268,9 +268,9 @@ async fn nobody_listening_is_no_connection() {
     };
     let transport = Transport::new(&Target::parse(&format!("http://{address}")).unwrap()).unwrap();
     let form = Form::new(&Wire::default(), "m", OutputLengths::Index, &[], &transport);
-    let (clock, pulse, mut seen) =
-        (Stopwatch::starting_in(Duration::ZERO), Pulse::default(), Seen::default());
-    let fate = attempt(&transport, &form, form.headers(&HEAD, 0), "".into(), &clock, &pulse, &mut seen).await;
+    let (clock, pulse, mut seen) = (Clock::starting_in(Duration::ZERO), Pulse::default(), Seen::default());
+    let fate =
+        attempt(&transport, &form, || form.headers(&HEAD, 0), "".into(), &clock, &pulse, &mut seen).await;
     assert_eq!((fate, seen.status), (Fate::Failed(Kind::Connect), 0));
     assert!(seen.ended >= seen.sent);
 }

@@ -3,6 +3,7 @@
 //! What it is told goes in as values, what it saw comes out as values; it retries nothing and decides nothing. Every instant
 //! is taken at the read of the socket, before anything is parsed.
 
+pub mod alike;
 pub mod answer;
 pub mod attempt;
 pub mod batch;
@@ -13,7 +14,6 @@ pub mod key;
 pub mod pool;
 pub mod request;
 pub mod sse;
-pub mod stopwatch;
 pub mod target;
 pub mod transport;
 

@@ -2,7 +2,8 @@
 //!
 //! A connection belongs to the task that uses it, which drives it too: a read of the socket wakes the task that wants the
 //! bytes, without another task in between. That is what a pooled client of the usual kind does not do, and what lets one
-//! core follow a hundred thousand events a second.
+//! core follow a hundred thousand events a second. Connections that idle are kept by thread: one is used again where its
+//! socket is waited for.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -15,15 +16,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// Longest time that opening a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Most headers of an answer.
-const HEADERS: usize = 200;
 
 /// Why an exchange broke.
 #[derive(Debug)]
@@ -38,11 +37,22 @@ pub enum Broken {
     Protocol,
 }
 
+/// Threads that keep connections of their own; more share.
+const SHELVES: usize = 16;
+
+thread_local! {
+    /// Where this thread keeps its connections.
+    static SHELF: usize = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        THREADS.fetch_add(1, Ordering::Relaxed) % SHELVES
+    };
+}
+
 /// Connections to one target, those in use included.
 #[derive(Debug)]
 pub struct Pool {
     addresses: Vec<SocketAddr>,
-    idle: Mutex<Vec<Link>>,
+    idle: [Mutex<Vec<Link>>; SHELVES],
     counts: Arc<Counts>,
 }
 
@@ -100,7 +110,7 @@ pub struct Exchange {
 impl Pool {
     /// A pool without connections.
     pub fn new(addresses: Vec<SocketAddr>) -> Arc<Self> {
-        Arc::new(Pool { addresses, idle: Mutex::default(), counts: Arc::default() })
+        Arc::new(Pool { addresses, idle: Default::default(), counts: Arc::default() })
     }
 
     /// Most connections that were open at once.
@@ -111,24 +121,32 @@ impl Pool {
     /// Sends a request and waits for the head of its answer.
     ///
     /// A connection that was used before may be closed by the server at any moment; when it ends before a byte of an answer
-    /// has come, the request is sent again, once, on a new one (RFC 9112, section 9.3.1).
-    pub async fn send(self: &Arc<Self>, request: Request<Full<Bytes>>) -> Result<Response<Exchange>, Broken> {
-        let again = request.clone();
+    /// has come, the request is sent again, once, on a new one (RFC 9112, section 9.3.1). So `request` makes it as often as it
+    /// is needed, which is once nearly always.
+    pub async fn send(
+        self: &Arc<Self>,
+        request: impl Fn() -> Request<Full<Bytes>>,
+    ) -> Result<Response<Exchange>, Broken> {
+        let mut unsent = None;
         while let Some(link) = self.take() {
-            match self.exchange(link, request.clone()).await {
+            match self.exchange(link, unsent.take().unwrap_or_else(&request)).await {
                 Ok(answer) => return Ok(answer),
                 // It was closed while nobody looked, nothing was sent.
-                Err((Broken::Closed, Some(_unsent))) => {}
+                Err((Broken::Closed, Some(given_back))) => unsent = Some(given_back),
                 Err((Broken::Closed | Broken::Reset, None)) => break,
                 Err((broken, _)) => return Err(broken),
             }
         }
         let link = self.open().await?;
-        self.exchange(link, again).await.map_err(|(broken, _)| broken)
+        self.exchange(link, unsent.unwrap_or_else(request)).await.map_err(|(broken, _)| broken)
     }
 
     fn take(&self) -> Option<Link> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.shelf().pop()
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Vec<Link>> {
+        SHELF.with(|&shelf| self.idle[shelf].lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn open(self: &Arc<Self>) -> Result<Link, Broken> {
@@ -146,7 +164,7 @@ impl Pool {
     async fn shake(self: &Arc<Self>, stream: TcpStream) -> Result<Link, Broken> {
         // Without it the kernel may hold a request back for the answer to the one before.
         stream.set_nodelay(true).map_err(Broken::Connect)?;
-        let shaken = Builder::new().max_headers(HEADERS).handshake(TokioIo::new(stream)).await;
+        let shaken = Builder::new().handshake(TokioIo::new(stream)).await;
         let (sender, connection) = shaken.map_err(|error| broken(&error))?;
         let open = self.counts.open.fetch_add(1, Ordering::Relaxed) + 1;
         self.counts.peak.fetch_max(open, Ordering::Relaxed);
@@ -263,7 +281,7 @@ impl Exchange {
             Poll::Ready(alive && link.sender.is_ready())
         });
         if reusable.await {
-            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
+            self.pool.shelf().push(link);
         }
     }
 }

@@ -106,8 +106,13 @@ impl Form {
         let mut headers = self.headers.clone();
         headers.insert(INDEX, head.index.into());
         headers.insert(SESSION, head.session.into());
-        headers.insert(TURN, head.turn.into());
-        headers.insert(REPLICATION, replication.into());
+        // What is not said is zero.
+        if head.turn > 0 {
+            headers.insert(TURN, head.turn.into());
+        }
+        if replication > 0 {
+            headers.insert(REPLICATION, replication.into());
+        }
         headers.insert(PROMPT_TOKENS, head.prompt_tokens.into());
         if let Some(key) = self.key(head.tenant) {
             headers.insert(AUTHORIZATION, key.clone());

@@ -100,7 +100,8 @@ impl Transport {
         text.parse().expect("paths are printable")
     }
 
-    /// Sends a request, `uri` being one of [`Transport::uri`], and waits for the head of the answer.
+    /// Sends a request, `uri` being one of [`Transport::uri`], and waits for the head of the answer. `headers` makes its
+    /// headers, again when it has to be sent again.
     ///
     /// # Errors
     /// When the connection cannot be made, breaks, or does not speak HTTP.
@@ -108,23 +109,26 @@ impl Transport {
         &self,
         method: Method,
         uri: Uri,
-        mut headers: HeaderMap,
+        headers: impl Fn() -> HeaderMap,
         body: Bytes,
     ) -> Result<Answer, Broken> {
         match &self.way {
             Way::Plain(pool) => {
-                headers.insert(HOST, self.host.clone());
-                let mut request = Request::new(Full::new(body));
-                *request.method_mut() = method;
-                *request.uri_mut() = uri;
-                *request.headers_mut() = headers;
+                let request = || {
+                    let mut request = Request::new(Full::new(body.clone()));
+                    *request.method_mut() = method.clone();
+                    *request.uri_mut() = uri.clone();
+                    *request.headers_mut() = headers();
+                    request.headers_mut().insert(HOST, self.host.clone());
+                    request
+                };
                 let (head, body) = pool.send(request).await?.into_parts();
                 Ok(Answer { status: head.status, headers: head.headers, body: Body::Plain(body) })
             }
             Way::Tls(client) => {
                 let url: reqwest::Url = uri.to_string().parse().map_err(|_| Broken::Protocol)?;
                 let mut request = reqwest::Request::new(method, url);
-                *request.headers_mut() = headers;
+                *request.headers_mut() = headers();
                 *request.body_mut() = Some(body.into());
                 let answer = client.execute(request).await.map_err(|error| broken(&error))?;
                 let headers = answer.headers().clone();

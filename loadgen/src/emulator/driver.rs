@@ -1,25 +1,31 @@
 //! The thread of the engine: it holds the simulation to a real clock and is the only one that touches it.
 //!
+//! The thread has a runtime, in which connections may be served, too: then nothing has to wake another thread between a
+//! request and the engine, nor between the engine and an answer.
+//!
 //! An event is handled at its own instant even when the thread is late, and how late is measured. An input takes effect at
 //! the present instant of the clock, or as soon after the latest event as can be; it is written to the log before it does.
 
 use super::draws::Draws;
-use super::gateway::{Gateway, Message, Told};
+use super::gateway::{Gateway, Message};
 use super::log::{LogError, LogWriter};
 use super::teller::Teller;
 use crate::clock::Clock;
+use crate::pacer::Pacer;
 use hdrhistogram::Histogram;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tidegate_sim::engine::Totals;
 use tidegate_sim::engine::live::{Input, LiveSimulation};
 use tidegate_sim::observe::decisions::Decisions;
 use tidegate_sim::scenario::Scenario;
 use tidegate_sim::time::{Span, Time};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// How to drive.
 #[derive(Clone, Debug)]
@@ -39,8 +45,20 @@ impl Default for Options {
 /// A running engine.
 #[derive(Debug)]
 pub struct Engine {
-    thread: JoinHandle<Result<Ended, LogError>>,
+    thread: JoinHandle<Result<Ended, StartError>>,
     gateway: Gateway,
+    runtime: Handle,
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The system gives no thread, no timer, or nothing to wait with.
+    #[error("cannot start the engine: {0}")]
+    System(#[from] io::Error),
 }
 
 /// What a run of the emulator amounted to.
@@ -58,37 +76,39 @@ pub struct Ended {
     pub events: u64,
 }
 
-/// Events handled before the inbox is looked at again.
-const EVENTS_AT_ONCE: u32 = 64;
-/// Longest sleep: nothing is due for longer only when nothing is there.
-const SLEEP_MOST: Duration = Duration::from_secs(1);
+/// Events handled, and inputs taken, before anything else on this thread has its turn.
+const AT_ONCE: u32 = 64;
 
 /// Starts an engine on a thread of its own.
 ///
 /// # Errors
-/// When the log cannot be made.
-///
-/// # Panics
-/// When the system gives no thread.
-pub fn start(scenario: &Scenario, options: Options) -> Result<(Gateway, Engine), LogError> {
+/// When the log cannot be made, or the system gives no thread.
+pub fn start(scenario: &Scenario, options: Options) -> Result<(Gateway, Engine), StartError> {
     let log = options.log.as_deref().map(LogWriter::create).transpose()?;
     let emulated = Arc::new(scenario.gateway());
-    let (inbox, messages) = channel();
+    let (inbox, messages) = unbounded_channel();
     let numbers = Arc::new(emulated.workloads.iter().map(|_| AtomicU64::new(0)).collect());
     let gateway = Gateway { scenario: Arc::clone(&emulated), inbox, numbers };
     let scenario = scenario.clone();
-    let run = move || Driver::run(&scenario, &emulated, options.speed, log, &messages);
-    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(run);
-    let thread = thread.expect("the system gives a thread at the start");
-    Ok((gateway.clone(), Engine { thread, gateway }))
+    // An event or an input must not wait for many handlers.
+    let runtime = Builder::new_current_thread().event_interval(16).enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let run = move || runtime.block_on(Driver::run(&scenario, &emulated, options.speed, log, messages));
+    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(run)?;
+    Ok((gateway.clone(), Engine { thread, gateway, runtime: handle }))
 }
 
 impl Engine {
+    /// The runtime of the engine's thread: what is spawned there lives until the engine stops.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Stops the engine and says what the run amounted to. Requests in flight end where they stand.
     ///
     /// # Errors
     /// When the log could not be written to its end.
-    pub fn stop(self) -> Result<Ended, LogError> {
+    pub fn stop(self) -> Result<Ended, StartError> {
         // An engine that stopped by itself has said why.
         let _ = self.gateway.inbox.send(Message::Stop);
         match self.thread.join() {
@@ -114,13 +134,13 @@ struct Driver<'s> {
 }
 
 impl Driver<'_> {
-    fn run(
+    async fn run(
         scenario: &Scenario,
         emulated: &Scenario,
         speed: f64,
         log: Option<LogWriter>,
-        messages: &Receiver<Message>,
-    ) -> Result<Ended, LogError> {
+        messages: UnboundedReceiver<Message>,
+    ) -> Result<Ended, StartError> {
         let mut driver = Driver {
             simulation: LiveSimulation::live(emulated, scenario.seed, true),
             ears: (Teller::new(emulated), Decisions::default()),
@@ -133,45 +153,55 @@ impl Driver<'_> {
             failed: None,
         };
         driver.simulation.start(&mut driver.ears);
-        driver.drive(messages);
-        driver.end()
+        driver.drive(messages).await?;
+        Ok(driver.end()?)
     }
 
-    fn drive(&mut self, messages: &Receiver<Message>) {
+    async fn drive(&mut self, mut messages: UnboundedReceiver<Message>) -> io::Result<()> {
+        let mut pacer = Pacer::new()?;
         loop {
-            loop {
+            // What is due goes before what comes in: a flood of requests delays no step.
+            self.catch_up();
+            for _ in 0..AT_ONCE {
                 match messages.try_recv() {
-                    Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return,
+                    Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return Ok(()),
                     Ok(message) => self.take(message),
                     Err(TryRecvError::Empty) => break,
                 }
             }
-            let mut left = EVENTS_AT_ONCE;
-            let wait = loop {
-                let next = self.simulation.next_time().unwrap_or(Time::MAX);
-                let now = self.clock.now();
-                if next > now {
-                    break if next == Time::MAX {
-                        SLEEP_MOST
-                    } else {
-                        self.clock.until(next).min(SLEEP_MOST)
-                    };
+            let Some(next) = self.simulation.next_time() else {
+                match messages.recv().await {
+                    Some(Message::Stop) | None => return Ok(()),
+                    Some(message) => self.take(message),
                 }
-                self.lag.record(self.clock.real(now - next).min(self.lag.high())).expect("it is in range");
-                self.simulation.step(&mut self.ears);
-                left -= 1;
-                if left == 0 {
-                    break Duration::ZERO;
-                }
+                continue;
             };
-            if wait.is_zero() {
+            if next <= self.clock.now() {
+                tokio::task::yield_now().await;
                 continue;
             }
-            match messages.recv_timeout(wait) {
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(message) => self.take(message),
-                Err(RecvTimeoutError::Timeout) => {}
+            let due = self.clock.instant(next);
+            tokio::select! {
+                biased;
+                message = messages.recv() => match message {
+                    Some(Message::Stop) | None => return Ok(()),
+                    Some(message) => self.take(message),
+                },
+                reached = pacer.until(due) => reached?,
             }
+        }
+    }
+
+    /// Handles what is due, but not too much at once.
+    fn catch_up(&mut self) {
+        for _ in 0..AT_ONCE {
+            let Some(next) = self.simulation.next_time() else { return };
+            let now = self.clock.now();
+            if next > now {
+                return;
+            }
+            self.lag.record(self.clock.real(now - next).min(self.lag.high())).expect("it is in range");
+            self.simulation.step(&mut self.ears);
         }
     }
 
@@ -184,9 +214,9 @@ impl Driver<'_> {
 
     fn take(&mut self, message: Message) {
         let (input, mark) = match message {
-            Message::Ask(ask, teller, number) => {
+            Message::Ask(ask, mouth, number) => {
                 let arrival = self.draws[usize::from(ask.workload)].arrival(&ask, number);
-                self.ears.0.expect(ask.workload, number, teller);
+                self.ears.0.expect(ask.workload, number, mouth);
                 (Input::Request(arrival), ask.mark)
             }
             Message::HangUp(workload, index) => {
@@ -238,6 +268,3 @@ impl Driver<'_> {
         Ok(Ended { totals, decisions, decided, lag_ns, events: self.lag.len() })
     }
 }
-
-/// What a handler is told is in order, whatever threads do: the channel keeps it.
-pub(super) type Ear = tokio::sync::mpsc::UnboundedSender<Told>;

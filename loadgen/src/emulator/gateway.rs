@@ -1,7 +1,8 @@
 //! The handle that request handlers hold: it sends inputs to the thread of the engine and hears what became of them.
 
+use super::ear::{self, Ear, Mouth};
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
 use tidegate_sim::observe::{JobFact, PoolSample};
 use tidegate_sim::request::{Finished, WorkloadId};
@@ -43,7 +44,8 @@ pub struct Mark {
     pub turn: u32,
 }
 
-/// What a handler hears of its request, in this order: `Admitted` at most once, `Tokens` any number of times, `Done` once.
+/// What a handler hears of its request, in this order: `Admitted` at most once, `Tokens` any number of times and ever more,
+/// `Done` once. Who listens too late for some of the tokens hears of the latest.
 #[derive(Clone, Debug)]
 pub enum Told {
     /// Every limit let it in.
@@ -57,11 +59,10 @@ pub enum Told {
 /// A request in the engine. Dropping it before [`Told::Done`] hangs up.
 #[derive(Debug)]
 pub struct Pending {
-    /// What it hears.
-    pub told: mpsc::UnboundedReceiver<Told>,
+    pub(super) ear: Ear,
     /// Number of the request in its workload, from 0.
     pub(super) key: (WorkloadId, u64),
-    pub(super) inbox: Sender<Message>,
+    pub(super) inbox: mpsc::UnboundedSender<Message>,
     pub(super) over: bool,
 }
 
@@ -147,7 +148,7 @@ pub struct Buckets {
 #[derive(Debug)]
 pub(super) enum Message {
     /// A request.
-    Ask(Ask, mpsc::UnboundedSender<Told>, u64),
+    Ask(Ask, Mouth, u64),
     /// A hang-up.
     HangUp(WorkloadId, u64),
     /// A job.
@@ -164,7 +165,7 @@ pub(super) enum Message {
 #[derive(Clone, Debug)]
 pub struct Gateway {
     pub(super) scenario: Arc<Scenario>,
-    pub(super) inbox: Sender<Message>,
+    pub(super) inbox: mpsc::UnboundedSender<Message>,
     pub(super) numbers: Arc<Vec<std::sync::atomic::AtomicU64>>,
 }
 
@@ -184,11 +185,11 @@ impl Gateway {
     /// # Errors
     /// When the engine has stopped.
     pub fn ask(&self, ask: Ask) -> Result<Pending, Stopped> {
-        let (teller, told) = mpsc::unbounded_channel();
+        let (mouth, ear) = ear::pair();
         let workload = ask.workload;
         let number = self.numbers[usize::from(workload)].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.inbox.send(Message::Ask(ask, teller, number)).map_err(|_| Stopped)?;
-        Ok(Pending { told, key: (workload, number), inbox: self.inbox.clone(), over: false })
+        self.inbox.send(Message::Ask(ask, mouth, number)).map_err(|_| Stopped)?;
+        Ok(Pending { ear, key: (workload, number), inbox: self.inbox.clone(), over: false })
     }
 
     /// Submits a job to a batch of the scenario.
@@ -223,14 +224,12 @@ impl Gateway {
 impl Pending {
     /// The next thing it hears; `None` when the engine has stopped before the end.
     pub async fn next(&mut self) -> Option<Told> {
-        let told = self.told.recv().await;
-        self.over |= matches!(told, Some(Told::Done(_)) | None);
-        told
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// As [`Pending::next`], for bodies that are polled.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Told>> {
-        let told = self.told.poll_recv(cx);
+        let told = self.ear.poll(cx);
         self.over |= matches!(told, Poll::Ready(Some(Told::Done(_)) | None));
         told
     }

@@ -8,12 +8,13 @@
 pub mod batches;
 mod draws;
 pub mod driver;
-mod ears;
+mod ear;
 pub mod files;
 pub mod gateway;
 pub mod line;
 pub mod log;
 pub mod metrics;
+mod mouths;
 pub mod replay;
 pub mod run;
 pub mod server;

@@ -1,7 +1,6 @@
 //! An emulator from its start to its end: engine, server, and the signals that end them.
 
-use super::driver::{self, Ended};
-use super::log::LogError;
+use super::driver::{self, Ended, StartError};
 use super::server::{Server, Settings, raise_descriptors};
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +16,7 @@ pub struct Options {
     pub settings: Settings,
     /// Where every input is written; nowhere when `None`.
     pub log: Option<PathBuf>,
-    /// Threads that serve connections, at least 1; the engine has one of its own.
+    /// Threads that serve connections, at least 1. One is that of the engine; more are beside it.
     pub threads: usize,
 }
 
@@ -35,9 +34,9 @@ pub enum RunError {
     /// The system gives no threads, or no signals.
     #[error("cannot start: {0}")]
     Start(io::Error),
-    /// The log of inputs.
+    /// The engine, or its log.
     #[error(transparent)]
-    Log(#[from] LogError),
+    Engine(#[from] StartError),
 }
 
 /// What a run amounted to.
@@ -60,10 +59,15 @@ pub fn run(
     listening: impl FnOnce(SocketAddr, u64),
 ) -> Result<Outcome, RunError> {
     let descriptors = raise_descriptors();
-    let runtime = runtime(options.threads).map_err(RunError::Start)?;
+    let threads = match options.threads {
+        0 | 1 => None,
+        threads => Some(runtime(threads).map_err(RunError::Start)?),
+    };
     let (gateway, engine) =
         driver::start(scenario, driver::Options { speed: options.settings.speed, log: options.log })?;
+    let runtime = threads.as_ref().map_or(engine.runtime(), Runtime::handle).clone();
     let address = options.settings.listen;
+    // This thread only waits: what is served is served by the runtime's own.
     let served: Result<usize, RunError> = runtime.block_on(async {
         // Before anybody is told the address: who connects at once may also stop at once.
         let mut interrupted = signal(SignalKind::interrupt()).map_err(RunError::Start)?;
@@ -83,7 +87,5 @@ pub fn run(
 }
 
 fn runtime(threads: usize) -> io::Result<Runtime> {
-    // One thread serves best without the machinery of several.
-    let mut builder = if threads <= 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    builder.worker_threads(threads.max(1)).thread_name("http").enable_all().build()
+    Builder::new_multi_thread().worker_threads(threads).thread_name("http").enable_all().build()
 }

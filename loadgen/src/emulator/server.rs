@@ -72,8 +72,6 @@ impl Default for Settings {
 
 /// Bytes of a head, and of what is read ahead.
 const HEAD_MOST: usize = 64 << 10;
-/// Header fields of a request.
-const HEADERS_MOST: usize = 100;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 8_192;
 /// How long the listener rests when the system has no descriptors left.
@@ -266,7 +264,8 @@ impl Connection {
         });
         let mut http = http1::Builder::new();
         // Heads are timed by the socket, small events are copied together, and what a client may send is bounded.
-        http.header_read_timeout(None).writev(false).max_buf_size(HEAD_MOST).max_headers(HEADERS_MOST);
+        // A hundred header fields are the library's own bound; stated, it would be allocated for every request.
+        http.header_read_timeout(None).writev(false).max_buf_size(HEAD_MOST);
         let mut connection = http.serve_connection(TokioIo::new(socket), service);
         let mut is_closing = false;
         loop {

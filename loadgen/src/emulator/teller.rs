@@ -1,8 +1,8 @@
 //! Who hears what of a live run: requests their tokens, jobs their states, `/metrics` its counters.
 
-use super::driver::Ear;
-use super::ears::Ears;
-use super::gateway::{BUCKETS, Buckets, Gauges, JobHandle, JobTold, LineDone, Told, WorkloadGauge};
+use super::ear::Mouth;
+use super::gateway::{BUCKETS, Buckets, Gauges, JobHandle, JobTold, LineDone, WorkloadGauge};
+use super::mouths::Mouths;
 use std::collections::HashMap;
 use tidegate_sim::observe::{JobFact, JobState, Observer, PoolSample};
 use tidegate_sim::request::{Finished, Outcome, PoolId, RequestHead, WorkloadId};
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub(super) struct Teller {
     /// By workload.
-    ears: Vec<Ears>,
+    mouths: Vec<Mouths>,
     jobs: HashMap<(u16, u32), mpsc::UnboundedSender<JobTold>>,
     /// Requests of jobs in flight: batch, job, line.
     lines: HashMap<(WorkloadId, u64), (u16, u32, u32)>,
@@ -28,7 +28,7 @@ impl Teller {
         let reasons = scenario.policy.reasons();
         let workload = |_: &_| WorkloadGauge { refusals: vec![0; reasons], ..WorkloadGauge::default() };
         Teller {
-            ears: scenario.workloads.iter().map(|_| Ears::default()).collect(),
+            mouths: scenario.workloads.iter().map(|_| Mouths::default()).collect(),
             jobs: HashMap::new(),
             lines: HashMap::new(),
             of_jobs: scenario.workloads.iter().map(|w| matches!(w.arrivals, Arrivals::Jobs)).collect(),
@@ -41,13 +41,13 @@ impl Teller {
     }
 
     /// A request will come: who hears of it.
-    pub(super) fn expect(&mut self, workload: WorkloadId, number: u64, ear: Ear) {
-        self.ears[usize::from(workload)].insert(number, ear);
+    pub(super) fn expect(&mut self, workload: WorkloadId, number: u64, mouth: Mouth) {
+        self.mouths[usize::from(workload)].insert(number, mouth);
     }
 
     /// Nobody hears of a request any more.
     pub(super) fn forget(&mut self, workload: WorkloadId, number: u64) {
-        self.ears[usize::from(workload)].remove(number);
+        self.mouths[usize::from(workload)].remove(number);
     }
 
     /// A job will come.
@@ -62,11 +62,8 @@ impl Teller {
         Gauges { lag_ns: lag.0, lag_most_ns: lag.1, ..self.gauges.clone() }
     }
 
-    fn tell(&self, workload: WorkloadId, number: u64, told: Told) {
-        if let Some(ear) = self.ears[usize::from(workload)].get(number) {
-            // A handler that has gone hangs up by itself.
-            let _ = ear.send(told);
-        }
+    fn mouth(&self, workload: WorkloadId, number: u64) -> Option<&Mouth> {
+        self.mouths[usize::from(workload)].get(number)
     }
 }
 
@@ -76,11 +73,15 @@ impl Observer for Teller {
     }
 
     fn admitted(&mut self, _: Time, head: &RequestHead) {
-        self.tell(head.workload, head.index, Told::Admitted);
+        if let Some(mouth) = self.mouth(head.workload, head.index) {
+            mouth.admitted();
+        }
     }
 
     fn token(&mut self, _: Time, head: &RequestHead, tokens: u32) {
-        self.tell(head.workload, head.index, Told::Tokens(tokens));
+        if let Some(mouth) = self.mouth(head.workload, head.index) {
+            mouth.tokens(tokens);
+        }
     }
 
     fn job_request(&mut self, batch: u16, job: u32, line: u32, head: &RequestHead) {
@@ -98,7 +99,9 @@ impl Observer for Teller {
             }
             return;
         }
-        self.tell(workload, number, Told::Done(Box::new(*done)));
+        if let Some(mouth) = self.mouth(workload, number) {
+            mouth.done(done);
+        }
         self.forget(workload, number);
     }
 

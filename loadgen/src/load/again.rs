@@ -9,6 +9,7 @@ use super::sending::{Alive, Ending, once};
 use crate::client::Seen;
 use crate::client::attempt::{Kind, Pulse};
 use crate::client::headers::Announced;
+use crate::pacer::NEAR;
 use std::sync::{Arc, PoisonError};
 use tidegate_sim::request::{Arrival, Finished, Outcome, Settled};
 use tidegate_sim::rng::{mix, source_of};
@@ -173,7 +174,7 @@ impl Request {
     /// Whatever is due is done.
     fn timers(&mut self) {
         // What the alarm takes as reached.
-        let now = self.block.clock.now() + 2_000;
+        let now = self.block.clock.nanos() + NEAR.as_nanos() as u64;
         let most = self.client().hedge.map_or(0, |hedge| hedge.most);
         for place in 0..self.open.len() {
             let open = &mut self.open[place];
@@ -263,7 +264,7 @@ impl Request {
         if self.decided.is_none() && self.open.is_empty() {
             let last = self.last.expect("a request without open attempts has one that failed");
             let outcome = if self.retry_at.is_some() { Outcome::BackingOff } else { last.outcome };
-            let now = self.block.clock.now().max(last.ended.as_nanos());
+            let now = self.block.clock.nanos().max(last.ended.as_nanos());
             self.decided = Some((last, outcome, now));
             self.retry_at = None;
         }
@@ -354,7 +355,7 @@ async fn try_deaf(
         Some(until) => tokio::select! {
             biased;
             ended = work.as_mut() => Some(ended),
-            () = tokio::time::sleep_until(block.clock.deadline(until)) => None,
+            () = tokio::time::sleep_until(block.instant(until).into()) => None,
         },
     };
     match ended {
@@ -370,7 +371,7 @@ async fn try_deaf(
 
 /// What can be seen of an attempt that goes on.
 fn glimpse(block: &Block, pulse: &Pulse) -> Seen {
-    let mut seen = Seen { sent: pulse.sent(), ended: block.clock.now(), ..Seen::default() };
+    let mut seen = Seen { sent: pulse.sent(), ended: block.clock.nanos(), ..Seen::default() };
     if let Some((tokens, first, last)) = pulse.tokens() {
         // Those in between are told by nobody; they are counted, not timed.
         seen.usage.completion = Some(tokens);

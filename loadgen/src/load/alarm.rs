@@ -2,12 +2,13 @@
 //!
 //! Each of them with a kernel timer of its own would cost a descriptor a request.
 
-use super::pacer::Pacer;
-use crate::client::stopwatch::Stopwatch;
+use crate::clock::Clock;
+use crate::pacer::{NEAR, Pacer};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::{Mutex, PoisonError};
+use tidegate_sim::time::Time;
 use tokio::sync::{Notify, oneshot};
 
 /// Who waits until when. [`Alarm::serve`] must run for anybody to be woken.
@@ -54,8 +55,8 @@ impl Eq for Sleeper {}
 impl Alarm {
     /// Returns when `clock` has reached `due`, or when nobody serves the alarm any more. May be dropped; its place is kept
     /// until then.
-    pub async fn until(&self, clock: &Stopwatch, due: u64) {
-        if clock.now() >= due {
+    pub async fn until(&self, clock: &Clock, due: u64) {
+        if clock.nanos() >= due {
             return;
         }
         let (wake, woken) = oneshot::channel();
@@ -78,14 +79,14 @@ impl Alarm {
     ///
     /// # Errors
     /// When the system refuses a timer.
-    pub async fn serve(&self, clock: Stopwatch) -> io::Result<()> {
+    pub async fn serve(&self, clock: Clock) -> io::Result<()> {
         let mut pacer = Pacer::new()?;
         loop {
-            let next = self.wake(clock.now());
+            let next = self.wake(clock.nanos());
             match next {
                 None => self.earlier.notified().await,
                 Some(due) => tokio::select! {
-                    reached = pacer.until(&clock, due) => reached?,
+                    reached = pacer.until(clock.instant(Time::from_nanos(due))) => reached?,
                     () = self.earlier.notified() => {}
                 },
             }
@@ -98,7 +99,7 @@ impl Alarm {
         loop {
             let next = waiting.heap.peek().map(|Reverse(next)| next.due)?;
             // The pacer takes an instant as reached when it is as near as this.
-            if next > now + 2_000 {
+            if next > now + NEAR.as_nanos() as u64 {
                 return Some(next);
             }
             if let Some(Reverse(sleeper)) = waiting.heap.pop() {
@@ -117,7 +118,7 @@ mod tests {
 
     #[tokio::test]
     async fn sleepers_wake_in_the_order_of_their_instants_whenever_they_came() {
-        let clock = Stopwatch::starting_in(Duration::ZERO);
+        let clock = Clock::starting_in(Duration::ZERO);
         let alarm = Arc::new(Alarm::default());
         let server = tokio::spawn({
             let alarm = Arc::clone(&alarm);
@@ -130,7 +131,7 @@ mod tests {
             tasks.push(tokio::spawn(async move {
                 let due = ms * 1_000_000;
                 alarm.until(&clock, due).await;
-                assert!(clock.now() + 2_000 >= due);
+                assert!(clock.nanos() + 2_000 >= due);
                 woken.lock().unwrap().push(ms);
             }));
             tokio::time::sleep(Duration::from_millis(1)).await;

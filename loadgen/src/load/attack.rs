@@ -20,16 +20,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidegate_sim::request::Arrival;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::oneshot;
 
 /// What a goose user does.
 pub(super) enum Role {
-    /// Walks a part of the schedule.
-    Lane(Vec<Arrival>),
-    /// Is a user of a closed loop.
-    User(Box<Arrival>),
+    /// Walks a part of the schedule, on a thread of its own.
+    Lane(Vec<Arrival>, Handle),
+    /// Is a user of a closed loop, on the thread of a lane.
+    User(Box<Arrival>, Handle),
     /// Tells goose what the others saw.
     Feed(UnboundedReceiver<Fed>),
 }
@@ -107,13 +108,13 @@ impl Cast {
         // The other end goes when there is no block after all.
         let Ok(Start { block, alive }) = start.await else { return };
         let played = match role {
-            Role::Lane(stripe) => tokio::spawn(lanes::walk(block, stripe, alive)).await,
-            Role::User(first) => {
-                tokio::spawn(async move {
+            Role::Lane(stripe, thread) => thread.spawn(lanes::walk(block, stripe, alive)).await,
+            Role::User(first, thread) => {
+                let play = async move {
                     lanes::user(block, *first, alive).await;
                     Ok(())
-                })
-                .await
+                };
+                thread.spawn(play).await
             }
             Role::Feed(results) => {
                 drop((block, alive));

@@ -7,12 +7,13 @@ use super::record::Fact;
 use super::safety::{Price, Spent};
 use crate::client::batch::BatchApi;
 use crate::client::request::Form;
-use crate::client::stopwatch::Stopwatch;
 use crate::client::transport::Transport;
 use crate::client::{Fatal, Seen};
+use crate::clock::Clock;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 use tidegate_sim::profile::Mechanism;
 use tidegate_sim::request::{Arrival, BUILT_IN, Finished, Outcome, Refusal, RequestHead, UNATTRIBUTED};
 use tidegate_sim::rng::mix;
@@ -76,7 +77,7 @@ pub struct Block {
     /// Its seed.
     pub seed: u64,
     /// Time since its start.
-    pub clock: Stopwatch,
+    pub clock: Clock,
     /// By workload: says what follows an answer.
     pub sources: Vec<Mutex<Source>>,
     /// Wakes tasks at an instant.
@@ -163,6 +164,11 @@ impl Block {
         }
         let source = &self.sources[usize::from(head.workload)];
         source.lock().unwrap_or_else(PoisonError::into_inner).follow(head, generated, Time::from_nanos(at))
+    }
+
+    /// The real instant of a time of the block.
+    pub fn instant(&self, at: u64) -> Instant {
+        self.clock.instant(Time::from_nanos(at))
     }
 
     /// Tells what happened.

@@ -183,10 +183,10 @@ impl Job {
             }
             if status.state != told {
                 told = status.state;
-                self.tell(self.block.clock.time(), told, self.counts(&status), None, 0);
+                self.tell(self.block.clock.now(), told, self.counts(&status), None, 0);
             }
             tokio::time::sleep(LOOK).await;
-            let now = self.block.clock.now();
+            let now = self.block.clock.nanos();
             if now >= horizon || failures == FAILURES {
                 return self.call_off(&status, key).await;
             }
@@ -203,7 +203,7 @@ impl Job {
 
     /// It is over: results are fetched and counted.
     async fn over(&self, status: &JobStatus, key: Option<&HeaderValue>) -> LineCounts {
-        let ended = self.block.clock.time();
+        let ended = self.block.clock.now();
         let mut lines = LineCounts::default();
         for file in &status.files {
             if let Ok(found) = self.block.setting.batch_api.results(key, file).await {
@@ -234,7 +234,7 @@ impl Job {
     /// The horizon: it is told as it stands, and called off so that nothing goes on that nobody waits for.
     async fn call_off(&self, status: &JobStatus, key: Option<&HeaderValue>) -> LineCounts {
         let counts = self.counts(status);
-        self.tell(self.block.clock.time(), status.state, counts, None, 0);
+        self.tell(self.block.clock.now(), status.state, counts, None, 0);
         let goodbye = self.block.setting.batch_api.cancel(key, &status.id);
         // Whether it was heard changes nothing here.
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
@@ -266,7 +266,7 @@ impl Job {
     }
 
     fn end(&self, state: JobState, counts: JobCounts, refusal: Option<Refusal>, line: u32) {
-        self.tell(self.block.clock.time(), state, counts, refusal, line);
+        self.tell(self.block.clock.now(), state, counts, refusal, line);
     }
 
     fn tell(&self, at: Time, state: JobState, counts: JobCounts, refusal: Option<Refusal>, line: u32) {

@@ -22,7 +22,6 @@ pub mod headers;
 mod jobs;
 mod lanes;
 pub mod machine;
-pub mod pacer;
 pub mod plan;
 pub mod play;
 pub mod prompt;

@@ -3,6 +3,8 @@
 use super::attack::{self, Cast, GooseVerdict, Part, Role, Start};
 use super::block::{Block, Setting};
 use super::gauge::Gauge;
+use super::jobs;
+use super::lanes::{self, Threads};
 use super::machine::{self, Usage};
 use super::plan::{BlockPlan, LoadError, Plan};
 use super::prompt::Prompts;
@@ -11,11 +13,10 @@ use super::safety::Spent;
 use super::schedule::Schedule;
 use super::sending::Alive;
 use super::validity::{Evidence, judge};
-use super::{jobs, lanes};
 use crate::client::batch::BatchApi;
 use crate::client::request::Form;
-use crate::client::stopwatch::Stopwatch;
 use crate::client::transport::Transport;
+use crate::clock::Clock;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -35,6 +36,8 @@ use tokio_util::sync::CancellationToken;
 const AHEAD: Duration = Duration::from_millis(50);
 /// How often a stop is looked for.
 const TICK: Duration = Duration::from_millis(25);
+/// Most lanes that nobody asked for: each sends ten thousand requests a second and more.
+const LANES_MOST: usize = 8;
 /// How long goose may take to bring its users, and to end.
 const GOOSE: Duration = Duration::from_secs(30);
 
@@ -75,11 +78,15 @@ pub fn play(
     gauge: &Arc<Gauge>,
     mut first: Option<&mut (dyn Observer + Send)>,
 ) -> Result<Outcome, LoadError> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(LoadError::Start)?;
+    // Goose, and whoever looks on: they have time.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(LoadError::Start)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let lanes = plan.options.lanes.unwrap_or((cores / 2).clamp(1, LANES_MOST));
     let run = Run {
         plan,
         control,
+        lanes: Threads::start(lanes).map_err(LoadError::Start)?,
         transport: {
             let _inside = runtime.enter();
             Transport::new(&plan.target)?
@@ -116,6 +123,7 @@ pub fn play(
     let live = lives.next().expect("a plan has a scenario");
     let others = lives.collect();
     // Whatever still runs has been stopped.
+    drop(run);
     runtime.shutdown_timeout(Duration::from_millis(100));
     Ok(Outcome { measured, live, others, jobs, goose, interrupted })
 }
@@ -124,6 +132,7 @@ pub fn play(
 struct Run<'a> {
     plan: &'a Plan,
     control: &'a Control,
+    lanes: Threads,
     transport: Transport,
     prompts: Arc<Prompts>,
     spent: Arc<Spent>,
@@ -297,11 +306,12 @@ impl Stage<'_, '_> {
             // The books were opened with them.
             let _ = facts.send(Fact::Unsent(workload as u16, *unsent));
         }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let lanes = run.plan.options.lanes.unwrap_or(cores.min(2)).max(1);
+        let thread = |number| run.lanes.runtime(number).clone();
         let mut roles = vec![Role::Feed(fed)];
-        roles.extend(lanes::deal(open, lanes).into_iter().map(Role::Lane));
-        roles.extend(users.into_iter().map(|first| Role::User(Box::new(first))));
+        let stripes = lanes::deal(open, run.lanes.len()).into_iter().enumerate();
+        roles.extend(stripes.map(|(number, stripe)| Role::Lane(stripe, thread(number))));
+        let users = users.into_iter().enumerate();
+        roles.extend(users.map(|(number, first)| Role::User(Box::new(first), thread(number))));
         let (parts, starts): (Vec<Part>, Vec<oneshot::Sender<Start>>) =
             roles.into_iter().map(Part::new).unzip();
         let names = setting.scenario.workloads.iter().map(|workload| workload.name.clone()).collect();
@@ -343,7 +353,7 @@ impl Stage<'_, '_> {
         let block = Arc::new(Block {
             index,
             seed,
-            clock: Stopwatch::starting_in(AHEAD),
+            clock: Clock::starting_in(AHEAD),
             sources: sources.into_iter().map(Mutex::new).collect(),
             alarm: super::alarm::Alarm::default(),
             budgets: budgets.collect(),
@@ -351,7 +361,7 @@ impl Stage<'_, '_> {
             stop: run.stop.child_token(),
             setting,
         });
-        let alarm = tokio::spawn({
+        let alarm = run.lanes.runtime(0).spawn({
             let block = Arc::clone(&block);
             async move { block.alarm.serve(block.clock).await }
         });
@@ -411,7 +421,7 @@ impl Stage<'_, '_> {
                 run.control.stop();
                 run.stop.cancel();
             }
-            let now = block.clock.now();
+            let now = block.clock.nanos();
             if cuts && now >= horizon {
                 block.stop.cancel();
             }
@@ -427,7 +437,7 @@ impl Stage<'_, '_> {
                 }
             }
         }
-        run.gauge.look(block.clock.now(), number, looked.elapsed().as_secs_f64().max(1e-3));
+        run.gauge.look(block.clock.nanos(), number, looked.elapsed().as_secs_f64().max(1e-3));
     }
 }
 

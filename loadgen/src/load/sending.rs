@@ -84,8 +84,8 @@ pub(super) async fn once(
     let _in_flight = setting.gauge.enter();
     let deadline = patience.map(|patience| sent.due.saturating_add(patience.as_nanos()));
     let body = block.body(&sent.arrival);
-    let work =
-        attempt(&setting.transport, form, form.headers(head, block.index), body, &block.clock, pulse, seen);
+    let headers = || form.headers(head, block.index);
+    let work = attempt(&setting.transport, form, headers, body, &block.clock, pulse, seen);
     let ended = tokio::select! {
         biased;
         fate = work => Ok(fate),
@@ -93,7 +93,7 @@ pub(super) async fn once(
         given = watch(block, deadline, pulse) => Err(given),
     };
     if seen.ended == 0 {
-        seen.ended = block.clock.now();
+        seen.ended = block.clock.nanos();
     }
     match ended {
         Ok(fate) => {
@@ -129,8 +129,8 @@ async fn watch(block: &Block, deadline: Option<u64>, pulse: &Pulse) -> Given {
     loop {
         let silent = pulse.last().saturating_add(block.setting.silence_ns);
         let until = deadline.map_or(silent, |deadline| deadline.min(silent));
-        tokio::time::sleep_until(block.clock.deadline(until)).await;
-        let now = block.clock.now();
+        tokio::time::sleep_until(block.instant(until).into()).await;
+        let now = block.clock.nanos();
         if deadline.is_some_and(|deadline| now >= deadline) {
             return Given::Patience;
         }

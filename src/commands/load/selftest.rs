@@ -87,16 +87,30 @@ impl Drop for Emulator {
 
 fn name(part: Part) -> String {
     match part {
+        Part::Timer => "a timer alone, 1,000/s".to_owned(),
         Part::Open(rate) => format!("open loop, {}/s", count(rate.into())),
         Part::Streams(rate) => format!("streams of 50 tokens, {}/s", count(rate.into())),
+        Part::Held(most) => format!("streams of 24 tokens, {} at once", count(most.into())),
         Part::Closed => "closed loop, 32 users".to_owned(),
         Part::Bare => "bare reqwest loop, 32 tasks".to_owned(),
     }
 }
 
 fn text(rows: &[Row]) -> String {
-    let head =
-        ["what", "planned", "answered", "per s", "lag p50", "p99", "p99.9", "most", "on time", "cores", ""];
+    let head = [
+        "what",
+        "planned",
+        "answered",
+        "per s",
+        "in flight",
+        "lag p50",
+        "p99",
+        "p99.9",
+        "most",
+        "on time",
+        "cores",
+        "",
+    ];
     let mut lines = Vec::new();
     for row in rows {
         let lag = |pick: fn(&tidegate_sim::results::live::Lag) -> f64, unit: Unit| {
@@ -107,6 +121,7 @@ fn text(rows: &[Row]) -> String {
             count(row.counts.scheduled),
             count(row.counts.succeeded),
             count(row.per_s as u64),
+            if row.in_flight == 0 { "-".to_owned() } else { count(row.in_flight) },
             lag(|lag| lag.p50_ns as f64, Unit::Ns),
             lag(|lag| lag.p99_ns as f64, Unit::Ns),
             lag(|lag| lag.p999_ns as f64, Unit::Ns),

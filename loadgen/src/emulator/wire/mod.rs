@@ -246,40 +246,34 @@ fn epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// All paths.
+/// All paths. Whole ones: of a path in two parts the address is written anew for every request.
 pub(super) fn router(app: Arc<App>) -> Router {
-    let v1 = openai().merge(
-        Router::new()
-            .route("/files", post(files::upload).get(files::list).fallback(wrong_method))
-            .route("/files/{id}", get(files::show).delete(files::delete).fallback(wrong_method))
-            .route("/files/{id}/content", get(files::content).fallback(wrong_method))
-            .route("/batches", post(batches::create).get(batches::list).fallback(wrong_method))
-            .route("/batches/files", post(files::announce).fallback(wrong_method))
-            .route("/batches/{id}", get(batches::show).fallback(wrong_method))
-            .route("/batches/{id}/cancel", post(batches::cancel).fallback(wrong_method))
-            .route("/batches/{id}/results", get(batches::results).fallback(wrong_method)),
-    );
-    Router::new()
-        .nest("/v1", v1)
-        .nest("/serving-endpoints", openai())
+    // Bodies have bounds of their own.
+    let files = post(files::upload).layer(DefaultBodyLimit::disable()).get(files::list);
+    let router = Router::new()
+        .route("/v1/files", files.fallback(wrong_method))
+        .route("/v1/files/{id}", get(files::show).delete(files::delete).fallback(wrong_method))
+        .route("/v1/files/{id}/content", get(files::content).fallback(wrong_method))
+        .route("/v1/batches", post(batches::create).get(batches::list).fallback(wrong_method))
+        .route("/v1/batches/files", post(files::announce).fallback(wrong_method))
+        .route("/v1/batches/{id}", get(batches::show).fallback(wrong_method))
+        .route("/v1/batches/{id}/cancel", post(batches::cancel).fallback(wrong_method))
+        .route("/v1/batches/{id}/results", get(batches::results).fallback(wrong_method))
         .route("/serving-endpoints/{name}/invocations", post(chat::invocation).fallback(wrong_method))
         .route("/uploads/{token}", put(files::put).get(files::download).fallback(wrong_method))
         .route("/health", get(health).fallback(wrong_method))
-        .route("/metrics", get(metrics::show).fallback(wrong_method))
-        .fallback(nothing_there)
-        // Bodies have bounds of their own.
-        .layer(DefaultBodyLimit::disable())
-        .with_state(app)
+        .route("/metrics", get(metrics::show).fallback(wrong_method));
+    ["/v1", "/serving-endpoints"].into_iter().fold(router, openai).fallback(nothing_there).with_state(app)
 }
 
 /// Paths that clients of OpenAI use, whatever comes before them.
-fn openai() -> Router<Arc<App>> {
-    Router::new()
-        .route("/chat/completions", post(chat::chat).fallback(wrong_method))
-        .route("/completions", post(chat::completions).fallback(wrong_method))
-        .route("/embeddings", post(chat::embeddings).fallback(wrong_method))
-        .route("/models", get(models::list).fallback(wrong_method))
-        .route("/models/{*id}", get(models::show).fallback(wrong_method))
+fn openai(router: Router<Arc<App>>, base: &str) -> Router<Arc<App>> {
+    router
+        .route(&format!("{base}/chat/completions"), post(chat::chat).fallback(wrong_method))
+        .route(&format!("{base}/completions"), post(chat::completions).fallback(wrong_method))
+        .route(&format!("{base}/embeddings"), post(chat::embeddings).fallback(wrong_method))
+        .route(&format!("{base}/models"), get(models::list).fallback(wrong_method))
+        .route(&format!("{base}/models/{{*id}}"), get(models::show).fallback(wrong_method))
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response {

@@ -6,7 +6,7 @@
 use super::ask::{Asked, Kind};
 use super::errors::{Fault, Voice, json};
 use super::keys::Caller;
-use super::script::{Script, Usage};
+use super::script::{Identity, Script, Usage};
 use super::stream::TokenStream;
 use super::{App, embeddings, epoch};
 use crate::emulator::gateway::{Pending, Told};
@@ -86,7 +86,7 @@ async fn wait(
         _ => {}
     }
     let model = &app.names(caller.workload).json;
-    let script = Script::new(asked.kind, id, epoch().as_secs(), model, asked.include_usage);
+    let identity = Identity { kind: asked.kind, id, created: epoch().as_secs(), model };
     match done {
         Some(done) if !streams => {
             let usage = usage(&done);
@@ -94,11 +94,12 @@ async fn wait(
                 let seed = if asked.prefix == 0 { u64::from(prompt_tokens) } else { asked.prefix };
                 embeddings::object(model, seed, asked.inputs, asked.dimensions, asked.base64, usage)
             } else {
-                script.object(reason(&done), usage)
+                identity.object(reason(&done), usage)
             };
             json(StatusCode::OK, body)
         }
         done => {
+            let script = Script::new(identity, asked.include_usage);
             let stream = TokenStream::new(Arc::clone(app), script, pending, known, done, ill, line);
             let mut answer = Response::new(Body::new(stream));
             let headers = answer.headers_mut();

@@ -4,7 +4,7 @@
 use super::App;
 use super::ask::Kind;
 use super::errors::{Fault, Voice};
-use super::script::{Script, Usage};
+use super::script::{Identity, Usage};
 use super::{embeddings, refused, reply};
 use crate::emulator::batches::{LineEnd, Results};
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -89,5 +89,5 @@ fn object(results: &Results, end: &LineEnd, id: &str) -> String {
         return embeddings::object(&results.model, u64::from(end.line), 1, None, false, usage);
     }
     let reason = if end.most.is_some_and(|most| end.output >= most) { "length" } else { "stop" };
-    Script::new(results.kind, id, results.created, &results.model, false).object(reason, usage)
+    Identity { kind: results.kind, id, created: results.created, model: &results.model }.object(reason, usage)
 }

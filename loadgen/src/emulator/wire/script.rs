@@ -33,14 +33,49 @@ impl Usage {
     }
 }
 
-/// What an answer is made from.
+/// What identifies an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// Of a chat, or of a completion.
+    pub kind: Kind,
+    /// Its own.
+    pub id: &'a str,
+    /// Seconds of the epoch.
+    pub created: u64,
+    /// JSON already.
+    pub model: &'a str,
+}
+
+impl Identity<'_> {
+    fn json(self, object: &str) -> String {
+        let Identity { kind, id, created, model } = self;
+        let prefix = if kind == Kind::Chat { "chatcmpl" } else { "cmpl" };
+        format!(r#""id":"{prefix}-{id}","object":"{object}","created":{created},"model":{model}"#)
+    }
+
+    /// The whole answer as one object.
+    pub fn object(self, reason: &str, usage: Usage) -> String {
+        let text = text(usage.output);
+        let (object, said) = if self.kind == Kind::Chat {
+            let said = format!(r#""message":{{"role":"assistant","content":"{text}","refusal":null}}"#);
+            ("chat.completion", said)
+        } else {
+            ("text_completion", format!(r#""text":"{text}""#))
+        };
+        format!(
+            r#"{{{},"choices":[{{"index":0,{said},"logprobs":null,"finish_reason":"{reason}"}}],"usage":{}}}"#,
+            self.json(object),
+            usage.json()
+        )
+    }
+}
+
+/// What a stream is made from.
 #[derive(Clone, Debug)]
 pub struct Script {
     chat: bool,
-    /// `"id":..,"object":..,"created":..,"model":..`, of events.
+    /// What every event begins with.
     identity: String,
-    /// The same, of a whole object.
-    whole: String,
     /// An event with a token in it.
     event: Vec<u8>,
     /// Where its word begins.
@@ -51,21 +86,12 @@ pub struct Script {
 }
 
 impl Script {
-    /// Of a chat, or of a completion. `model` is JSON already; `created` in seconds of the epoch.
-    pub fn new(kind: Kind, id: &str, created: u64, model: &str, include_usage: bool) -> Self {
-        let chat = kind == Kind::Chat;
-        let (prefix, event, whole) = if chat {
-            ("chatcmpl", "chat.completion.chunk", "chat.completion")
-        } else {
-            ("cmpl", "text_completion", "text_completion")
-        };
-        let identity = |object: &str| {
-            format!(r#""id":"{prefix}-{id}","object":"{object}","created":{created},"model":{model}"#)
-        };
+    /// The stream of an answer.
+    pub fn new(identity: Identity<'_>, include_usage: bool) -> Self {
+        let chat = identity.kind == Kind::Chat;
         let mut script = Script {
             chat,
-            identity: identity(event),
-            whole: identity(whole),
+            identity: identity.json(if chat { "chat.completion.chunk" } else { "text_completion" }),
             event: Vec::new(),
             word_at: 0,
             no_usage: if include_usage { r#","usage":null"# } else { "" },
@@ -119,21 +145,6 @@ impl Script {
         // Writing to a buffer that grows cannot fail.
         let _ = write!(out, "data: {{{},{rest}}}\n\n", self.identity);
     }
-
-    /// The whole answer as one object.
-    pub fn object(&self, reason: &str, usage: Usage) -> String {
-        let text = text(usage.output);
-        let said = if self.chat {
-            format!(r#""message":{{"role":"assistant","content":"{text}","refusal":null}}"#)
-        } else {
-            format!(r#""text":"{text}""#)
-        };
-        format!(
-            r#"{{{},"choices":[{{"index":0,{said},"logprobs":null,"finish_reason":"{reason}"}}],"usage":{}}}"#,
-            self.whole,
-            usage.json()
-        )
-    }
 }
 
 /// The last event of a stream.
@@ -171,7 +182,8 @@ mod tests {
     }
 
     fn stream(kind: Kind, include_usage: bool) -> Vec<Value> {
-        let script = Script::new(kind, "chat-7", 1_700_000_000, "\"m\"", include_usage);
+        let identity = Identity { kind, id: "chat-7", created: 1_700_000_000, model: "\"m\"" };
+        let script = Script::new(identity, include_usage);
         let mut out = BytesMut::new();
         script.role(&mut out);
         script.tokens(0, 2, &mut out);
@@ -219,8 +231,8 @@ mod tests {
         for (kind, said) in
             [(Kind::Chat, "/choices/0/message/content"), (Kind::Completions, "/choices/0/text")]
         {
-            let script = Script::new(kind, "x", 1, "\"m\"", false);
-            let object: Value = serde_json::from_str(&script.object("length", USAGE)).unwrap();
+            let identity = Identity { kind, id: "x", created: 1, model: "\"m\"" };
+            let object: Value = serde_json::from_str(&identity.object("length", USAGE)).unwrap();
             let text = object.pointer(said).unwrap().as_str().unwrap();
             assert_eq!(text.split_whitespace().count(), 3);
             assert_eq!(object["usage"]["completion_tokens"], 3);

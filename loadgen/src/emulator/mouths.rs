@@ -1,11 +1,11 @@
-//! Who hears of the requests of one workload, by their number: numbers come nearly in order, so a ring is enough.
+//! Whom the engine tells of the requests of one workload, by their number: numbers come nearly in order, so a ring is enough.
 
-use super::driver::Ear;
+use super::ear::Mouth;
 use std::collections::VecDeque;
 
-/// The ears of one workload. Finding one is O(1); memory is O(numbers from the oldest request in flight to the latest).
+/// The mouths of one workload. Finding one is O(1); memory is O(numbers from the oldest request in flight to the latest).
 #[derive(Debug, Default)]
-pub(super) struct Ears {
+pub(super) struct Mouths {
     /// Number of the first place.
     first: u64,
     places: VecDeque<Place>,
@@ -15,24 +15,24 @@ pub(super) struct Ears {
 enum Place {
     /// Its request was numbered, and another one overtook it on the way here.
     Coming,
-    Here(Ear),
+    Here(Mouth),
     Gone,
 }
 
-impl Ears {
-    /// Request `number` has this ear.
-    pub(super) fn insert(&mut self, number: u64, ear: Ear) {
+impl Mouths {
+    /// Request `number` has this mouth.
+    pub(super) fn insert(&mut self, number: u64, mouth: Mouth) {
         let at = self.place(number).expect("a request is expected once, and before it is over");
         while self.places.len() <= at {
             self.places.push_back(Place::Coming);
         }
-        self.places[at] = Place::Here(ear);
+        self.places[at] = Place::Here(mouth);
     }
 
-    /// The ear of request `number`, when somebody listens.
-    pub(super) fn get(&self, number: u64) -> Option<&Ear> {
+    /// The mouth of request `number`, when somebody listens.
+    pub(super) fn get(&self, number: u64) -> Option<&Mouth> {
         match self.places.get(self.place(number)?) {
-            Some(Place::Here(ear)) => Some(ear),
+            Some(Place::Here(mouth)) => Some(mouth),
             _ => None,
         }
     }
@@ -56,29 +56,31 @@ impl Ears {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ear::pair;
     use super::super::gateway::Told;
     use super::*;
-    use tokio::sync::mpsc::unbounded_channel;
+    use std::task::{Context, Poll, Waker};
 
     #[test]
     fn a_request_that_was_overtaken_is_heard_of_and_memory_stays_small() {
-        let mut ears = Ears::default();
+        let mut mouths = Mouths::default();
         let mut kept = Vec::new();
         // Pairs come in the wrong order.
         for number in (0..10_000).map(|number: u64| number ^ 1) {
-            let (ear, told) = unbounded_channel();
-            ears.insert(number, ear);
+            let (mouth, told) = pair();
+            mouths.insert(number, mouth);
             kept.push((number, told));
             if kept.len() > 10 {
                 let (number, mut told) = kept.remove(0);
-                ears.get(number).expect("it is in flight").send(Told::Tokens(7)).expect("it listens");
-                assert!(matches!(told.try_recv(), Ok(Told::Tokens(7))));
-                ears.remove(number);
-                assert!(ears.get(number).is_none());
+                mouths.get(number).expect("it is in flight").tokens(7);
+                let heard = told.poll(&mut Context::from_waker(Waker::noop()));
+                assert!(matches!(heard, Poll::Ready(Some(Told::Tokens(7)))));
+                mouths.remove(number);
+                assert!(mouths.get(number).is_none());
             }
-            assert!(ears.places.len() < 20, "{}", ears.places.len());
+            assert!(mouths.places.len() < 20, "{}", mouths.places.len());
         }
-        ears.remove(3);
-        assert!(ears.get(99_999).is_none());
+        mouths.remove(3);
+        assert!(mouths.get(99_999).is_none());
     }
 }

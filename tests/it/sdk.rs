@@ -1,17 +1,18 @@
 //! The official `openai` clients against the emulator, unchanged. Opt-in, because it installs them from their registries:
-//! `TIDEGATE_SDK_TESTS=1 cargo test --test it sdk -- --nocapture`.
+//! `TIDEGATE_SDK_TESTS=python,node cargo test --test it sdk -- --nocapture`.
 
 use crate::served::{Emulator, text};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Whether the tests are wanted; says aloud that they are skipped when not.
-fn are_wanted(what: &str) -> bool {
-    let wanted = std::env::var_os("TIDEGATE_SDK_TESTS").is_some_and(|value| value == "1");
-    if !wanted {
-        eprintln!("SKIPPED: the test of the {what} client; set TIDEGATE_SDK_TESTS=1 to install and run it");
+/// Whether the test of a client is wanted; says aloud that it is skipped when not.
+fn is_wanted(client: &str) -> bool {
+    let wanted = std::env::var("TIDEGATE_SDK_TESTS").unwrap_or_default();
+    let is_wanted = wanted.split(',').any(|wanted| wanted == client);
+    if !is_wanted {
+        eprintln!("SKIPPED: the {client} client; TIDEGATE_SDK_TESTS={client} installs and runs it");
     }
-    wanted
+    is_wanted
 }
 
 fn root() -> PathBuf {
@@ -44,7 +45,7 @@ fn against_emulators(client: &mut Command, script: &Path) {
 
 #[test]
 fn the_python_sdk_works_unchanged() {
-    if !are_wanted("Python") {
+    if !is_wanted("python") {
         return;
     }
     let folder = folder("python");
@@ -58,7 +59,7 @@ fn the_python_sdk_works_unchanged() {
 
 #[test]
 fn the_node_sdk_works_unchanged() {
-    if !are_wanted("Node") {
+    if !is_wanted("node") {
         return;
     }
     let folder = folder("node");

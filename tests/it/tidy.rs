@@ -58,9 +58,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Modules of the live side. Emulator and load generator know nothing of each other: they meet on a socket.
 const LIVE_MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("pacer", &[]),
     ("client", &["clock"]),
-    ("emulator", &["clock"]),
-    ("load", &["clock", "client"]),
+    ("emulator", &["clock", "pacer"]),
+    ("load", &["clock", "pacer", "client"]),
     ("probe", &["clock", "client"]),
 ];
 

@@ -129,6 +129,7 @@ impl Job {
             self.block.tell(Fact::Lines(workload, Lines { unsent: self.requests.into(), ..lines }));
             return;
         }
+        let planned = file.price.output;
         let key = self.form.key(self.account).cloned();
         let played = tokio::select! {
             played = self.play(file.bytes, key.as_ref()) => played,
@@ -143,6 +144,12 @@ impl Job {
                 cancelled: u64::from(played.cancelled) + left,
                 prompt_tokens: played.prompt_tokens,
                 output_tokens: played.output_tokens,
+                // Which lines are missing is not known: then nothing is known of their plan.
+                planned_tokens: if left == 0 && played.completed == self.requests {
+                    planned
+                } else {
+                    played.output_tokens
+                },
                 ..lines
             },
         ));

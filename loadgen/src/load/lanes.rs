@@ -1,7 +1,6 @@
 //! Lanes: each walks its part of the schedule and sends every request at its instant, whatever became of those before.
 //!
-//! A lane has a thread with a runtime of its own, and whatever it has sent stays there: nothing between an instant and a
-//! request, nor between an answer and its time stamp, has to wake another thread.
+//! A lane has a thread of its own ([`super::threads`]), and whatever it has sent stays there.
 
 use super::block::Block;
 use super::record::Fact;
@@ -10,56 +9,10 @@ use crate::pacer::Pacer;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use tidegate_sim::request::Arrival;
-use tokio::runtime::{Builder, Handle};
-use tokio_util::sync::CancellationToken;
 
 /// A lane gives way to other tasks after so many requests that were due at once.
 const BURST: u32 = 16;
-
-/// Threads of lanes. What is spawned on them is dropped with them.
-pub(super) struct Threads {
-    threads: Vec<(Handle, JoinHandle<()>)>,
-    end: CancellationToken,
-}
-
-impl Threads {
-    /// So many threads, at least one.
-    pub(super) fn start(count: usize) -> io::Result<Self> {
-        let end = CancellationToken::new();
-        let one = |number| {
-            // A timer that is due must not wait for many tasks.
-            let runtime = Builder::new_current_thread().event_interval(16).enable_all().build()?;
-            let (handle, end) = (runtime.handle().clone(), end.clone());
-            let thread = std::thread::Builder::new().name(format!("lane {number}"));
-            Ok((handle, thread.spawn(move || runtime.block_on(end.cancelled_owned()))?))
-        };
-        let threads = (0..count.max(1)).map(one).collect::<io::Result<_>>();
-        // Those that came are not left behind when one did not.
-        threads.inspect_err(|_| end.cancel()).map(|threads| Threads { threads, end: end.clone() })
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.threads.len()
-    }
-
-    /// The runtime of the `number`th thread, counted round and round.
-    pub(super) fn runtime(&self, number: usize) -> &Handle {
-        &self.threads[number % self.threads.len()].0
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        self.end.cancel();
-        for (_, thread) in self.threads.drain(..) {
-            // A panic of a task does not end its thread.
-            let _ = thread.join();
-        }
-    }
-}
 
 /// Deals a schedule out to `lanes`, in turn: a burst is spread over all of them.
 pub(super) fn deal(open: Vec<Arrival>, lanes: usize) -> Vec<Vec<Arrival>> {

@@ -33,6 +33,7 @@ pub mod selftest;
 pub mod sending;
 #[cfg(test)]
 mod tests;
+mod threads;
 pub mod tokenizer;
 pub mod validity;
 

@@ -60,6 +60,8 @@ pub struct Lines {
     pub prompt_tokens: u64,
     /// Output tokens of answers.
     pub output_tokens: u64,
+    /// What was planned of them.
+    pub planned_tokens: u64,
 }
 
 /// An attempt that is over.
@@ -336,6 +338,8 @@ impl<'o> Ledger<'o> {
                 tally.counts.unsent += lines.unsent;
                 tally.prompt_tokens += lines.prompt_tokens;
                 tally.output += lines.output_tokens;
+                tally.planned += lines.planned_tokens;
+                tally.missed += u64::from(lines.output_tokens != lines.planned_tokens);
             }
             Fact::Job(now, job) => {
                 self.totals.ended = self.totals.ended.max(now);

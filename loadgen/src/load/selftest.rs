@@ -65,7 +65,7 @@ pub struct Row {
     pub part: Part,
     /// What became of the requests.
     pub counts: LiveCounts,
-    /// Answered in a second.
+    /// Answered in a second, without the warm-up and what came after the horizon.
     pub per_s: f64,
     /// When requests were sent; open loops only.
     pub lag: Option<Lag>,
@@ -174,11 +174,13 @@ pub fn measure(part: Part, target: &Target, control: &Control) -> Result<Row, Lo
     let gauge = Arc::new(Gauge::default());
     let outcome = play(&plan, control, &gauge, None)?;
     let live = outcome.live;
-    let seconds = (live.generator.elapsed_ns as f64 / 1e9).max(1e-9);
+    let completed: u64 =
+        outcome.measured.iter().map(|block| block.recording.workloads[0].completed_inside).sum();
+    let window = (plan.variants[0].horizon - plan.variants[0].warmup).as_nanos() as f64 / 1e9;
     Ok(Row {
         part,
         counts: live.counts,
-        per_s: live.counts.succeeded as f64 / seconds,
+        per_s: completed as f64 / window,
         lag: (live.lag.samples > 0).then_some(live.lag),
         in_flight: live.generator.in_flight_peak,
         validity: Some(live.validity),

@@ -77,7 +77,7 @@ fn over_time(results: &ResultSet, comparison: &Comparison, claim: &ClaimRow, poo
         about: About::Comparison(comparison.other().to_owned()),
         title: format!("{} of {whose} against {}, pool {pool}", claim.figure, comparison.other()),
         caption: caption(results, &note),
-        x: Axis::time(until),
+        x: Axis::time(until, "simulated time"),
         y: Axis::between(&format!("ratio to {}", comparison.other()), least, most, 1.0),
         series,
         marks: Vec::new(),

@@ -132,8 +132,8 @@ impl Axis {
         Axis { label: "percentile".to_owned(), scale: Scale::Tail { high }, ticks }
     }
 
-    /// Simulated time from 0 to `until` seconds.
-    pub(super) fn time(until: f64) -> Self {
+    /// Time from 0 to `until` seconds, called `what`.
+    pub(super) fn time(until: f64, what: &str) -> Self {
         let until = if until > 0.0 { until } else { 1.0 };
         let (unit_s, unit) = match until {
             u if u <= 300.0 => (1.0, "s"),
@@ -146,7 +146,7 @@ impl Axis {
         let ticks =
             steps(0.0, until / unit_s, step).map(|at| Tick { at: at * unit_s, label: plain(at, step) });
         Axis {
-            label: format!("simulated time ({unit})"),
+            label: format!("{what} ({unit})"),
             scale: Scale::Linear { low: 0.0, high: until },
             ticks: ticks.collect(),
         }
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(labels(&Axis::tail(20_000))[7..], ["p99.99", "max"]);
         assert_eq!(labels(&Axis::between("x", 0.996, 1.05, 1.0)), ["0.98", "1.00", "1.02", "1.04", "1.06"]);
         assert_eq!(labels(&Axis::between("x", -3e6, 5e6, 1e6)), ["-4", "-2", "0", "2", "4", "6"]);
-        assert_eq!(labels(&Axis::time(86_400.0)), ["0", "3", "6", "9", "12", "15", "18", "21", "24"]);
+        assert_eq!(labels(&Axis::time(86_400.0, "time")), ["0", "3", "6", "9", "12", "15", "18", "21", "24"]);
     }
 
     #[test]
@@ -260,7 +260,7 @@ mod tests {
             Axis::log_duration("x", 5e6, 5e6),
             Axis::tail(0),
             Axis::tail(1),
-            Axis::time(0.0),
+            Axis::time(0.0, "time"),
             Axis::between("x", 0.0, 0.0, 1.0),
             Axis::between("x", 1.0, 1.0, 1.0),
             Axis::between("x", -3e6, 5e6, 1e6),

@@ -124,7 +124,7 @@ fn timelines(a: &ResultSet, b: &ResultSet, names: &[String; 2]) -> Vec<Plot> {
             name: format!("{}-queues-compared", pool.name),
             title: format!("Requests waiting for pool {}", pool.name),
             caption: captions(a, b),
-            x: Axis::time(until),
+            x: Axis::time(until, "simulated time"),
             y: Axis::count("requests", most),
             series: vec![
                 Series { label: names[0].clone(), color: 0, look: Look::Solid, points: left },

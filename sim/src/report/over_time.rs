@@ -42,6 +42,11 @@ impl<'a> Clock<'a> {
         Clock { results, width, until, shaded, bins }
     }
 
+    /// What its time is called.
+    fn time(&self) -> &'static str {
+        if self.results.summary.live.is_some() { "time" } else { "simulated time" }
+    }
+
     fn plot(&self, about: About, name: &str, title: &str, note: &str, y: Axis, series: Vec<Series>) -> Plot {
         let (owner, title) = match &about {
             About::Pool(pool) => (pool, format!("{title} pool {pool}")),
@@ -52,7 +57,7 @@ impl<'a> Clock<'a> {
             name: format!("{owner}-{name}"),
             title,
             caption: caption(self.results, note),
-            x: Axis::time(self.until),
+            x: Axis::time(self.until, self.time()),
             y,
             series,
             marks: Vec::new(),
@@ -123,8 +128,8 @@ fn most(series: &[Series]) -> f64 {
     series.iter().flat_map(|series| &series.points).map(|point| point.1).fold(0.0, f64::max)
 }
 
-/// Throughput, queues and load of a pool.
-pub(super) fn pool(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> [Plot; 3] {
+/// Throughput, queues and load of a pool; of a live run, whose clients see no more, the throughput.
+pub(super) fn pool(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> Vec<Plot> {
     let clock = Clock::new(results, rows.last().map(|row| row.start_s));
     let about = || About::Pool(pool.to_owned());
     let rates = vec![
@@ -132,6 +137,11 @@ pub(super) fn pool(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> [P
         clock.flow(rows, "admitted", 3, Look::Solid, |row| (row.start_s, row.admitted)),
         clock.flow(rows, "completed", 0, Look::Solid, |row| (row.start_s, row.completed)),
     ];
+    let rate_axis = Axis::count("requests/s", most(&rates));
+    let throughput = clock.plot(about(), "throughput", "Throughput of", &clock.bins, rate_axis, rates);
+    if results.summary.live.is_some() {
+        return vec![throughput];
+    }
     let queues = vec![
         clock.state(rows, "on replicas", 1, |row| row.waiting),
         clock.state(rows, "in the gateway's queue", 3, |row| row.gateway_queue),
@@ -148,11 +158,10 @@ pub(super) fn pool(results: &ResultSet, pool: &str, rows: &[&TimelineRow]) -> [P
         clock.state(rows, "KV occupancy", 2, |row| row.kv_occupancy),
     ];
     load.retain(|series| !series.points.is_empty());
-    let (rate_axis, queue_axis) =
-        (Axis::count("requests/s", most(&rates)), Axis::count("requests", most(&queues)));
+    let queue_axis = Axis::count("requests", most(&queues));
     let at_ends = format!("at the ends of {}", clock.bins);
-    [
-        clock.plot(about(), "throughput", "Throughput of", &clock.bins, rate_axis, rates),
+    vec![
+        throughput,
         clock.plot(about(), "queues", "Requests waiting for", &at_ends, queue_axis, queues),
         clock.plot(about(), "load", "Load of", &clock.bins, Axis::whole("share of capacity"), load),
     ]
@@ -243,15 +252,16 @@ pub(super) fn jobs(results: &ResultSet, batch: &BatchSummary, rows: &[&JobRow]) 
         more => format!("; {} later ones are not shown", count(more as u64)),
     };
     let window = Unit::Ns.show(batch.window_ns as f64);
+    let run = if results.summary.live.is_some() { "block" } else { "replication" };
     let note = format!(
-        "jobs of the first replication, each with {window}; thin before its requests may be worked on{more}"
+        "jobs of the first {run}, each with {window}; thin before its requests may be worked on{more}"
     );
     Some(Plot {
         name: format!("{}-jobs", batch.name),
         about: About::Batch,
         title: format!("Jobs of {}", batch.name),
         caption: caption(results, &note),
-        x: Axis::time(clock.until),
+        x: Axis::time(clock.until, clock.time()),
         y,
         series,
         marks: Vec::new(),

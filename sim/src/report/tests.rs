@@ -353,7 +353,7 @@ fn a_small_figure_is_drawn_as_it_was_before() {
         about: About::Pool("p".to_owned()),
         title: "Requests <waiting>".to_owned(),
         caption: vec!["scenario small, seed 1".to_owned()],
-        x: axis::Axis::time(10.0),
+        x: axis::Axis::time(10.0, "simulated time"),
         y: axis::Axis::count("requests", 2.0),
         series: vec![plot::Series {
             label: "queue".to_owned(),

@@ -79,6 +79,9 @@ impl Summary {
         let title =
             "Batch: requests of these jobs, and tokens (enqueued: of one account at its peak, whole runs)";
         let mut table = Table::new(title, &head);
+        // A live client sees jobs, not when their tokens come.
+        let is_seen = self.live.is_none();
+        let seen = |text: String| if is_seen { text } else { "-".to_owned() };
         for batch in &self.batches {
             let of = &batch.requests;
             let workload = self.workloads.iter().find(|workload| workload.name == batch.name);
@@ -90,9 +93,9 @@ impl Summary {
                 count(of.expired),
                 count(of.cancelled),
                 count(of.unfinished),
-                value(workload.and_then(|workload| workload.figure("token throughput"))),
-                count(batch.enqueued_peak),
-                count(batch.enqueued_end),
+                seen(value(workload.and_then(|workload| workload.figure("token throughput")))),
+                seen(count(batch.enqueued_peak)),
+                seen(count(batch.enqueued_end)),
             ]);
         }
         table

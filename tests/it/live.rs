@@ -123,3 +123,36 @@ fn a_key_is_in_no_output_and_in_no_file() {
         }
     }
 }
+
+#[test]
+fn what_a_client_saw_gives_the_step_law_back() {
+    let folder = Folder::new("live-calibrated");
+    let (points, law) = (folder.path("points.csv"), folder.path("law.toml"));
+    let emulator = Emulator::start("tests/data/live-fit.toml", &[]);
+    let out = folder.path("live");
+    let args = ["load", "tests/data/live-fit.toml", "--target", &emulator.url, "--out", &out, "--no-plots"];
+    let loaded = tidegate(&args).args(["--points", &points]).output().unwrap();
+    emulator.stop();
+    let fitted = tidegate(&["calibrate", &points, "--out", &law]).output().unwrap();
+    assert_eq!(fitted.status.code(), Some(0), "{}{}", text(&loaded), text(&fitted));
+    let written: toml::Table = std::fs::read_to_string(&law).unwrap().parse().unwrap();
+    let us = |name: &str| {
+        let value = written[name]["value"].as_str().unwrap();
+        value.strip_suffix("us").unwrap().parse::<f64>().unwrap()
+    };
+    // What the scenario says, within what a busy machine adds to a step.
+    assert!((us("base") / 5_000.0 - 1.0).abs() < 0.25, "{}", text(&fitted));
+    assert!(us("per_decode") > 20.0 && us("per_decode") < 300.0, "{}", text(&fitted));
+    let predicted = ["run", "tests/data/live-fit.toml", "--no-plots", "--out", &folder.path("predicted")];
+    let by_fit = format!("pools.chat.step_time={{ kind = \"calibrated\", file = \"{law}\" }}");
+    let predicted = tidegate(&predicted).args(["--set", &by_fit]).output().unwrap();
+    assert_eq!(predicted.status.code(), Some(0), "{}", text(&predicted));
+    let mean = |name: &str| {
+        let summary = folder.summary(name);
+        let figures = summary["workloads"][0]["figures"].as_array().unwrap().clone();
+        let e2e = figures.iter().find(|figure| figure["name"] == "e2e mean").unwrap().clone();
+        e2e["estimate"]["value"].as_f64().unwrap()
+    };
+    let (predicted, measured) = (mean("predicted"), mean("live"));
+    assert!((predicted / measured - 1.0).abs() < 0.3, "{predicted} and {measured}");
+}

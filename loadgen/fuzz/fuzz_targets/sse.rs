@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_loadgen::client::answer;
+use tidegate_loadgen::client::alike::Alike;
+use tidegate_loadgen::client::answer::{self, Piece};
 use tidegate_loadgen::client::sse::{Event, Parser};
 
 const MOST: usize = 4_096;
@@ -28,9 +29,20 @@ fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {
 fn events<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut parser = Parser::new(MOST);
     let mut found = Vec::new();
+    let (mut alike, mut learned) = (Alike::default(), Piece::default());
     let mut tell = |event: Event<'_>| {
-        // Whatever is in an event must not make its reader panic either.
-        let _ = answer::read(event.data);
+        // Whatever is in an event must not make its reader panic either, and what is recognised must be what it seems.
+        let read = answer::read(event.data);
+        if alike.is_like(event.data) {
+            assert_eq!(read.as_ref(), Ok(&learned));
+        }
+        if let Ok(piece) = read
+            && piece.content
+            && piece.error.is_none()
+        {
+            alike.learn(event.data);
+            learned = piece;
+        }
         found.push((event.name.to_vec(), event.data.to_vec()));
     };
     for piece in pieces {

@@ -5,10 +5,12 @@
     reason = "the doc comments of `cli` are help texts, where `<scenario>` is a placeholder"
 )]
 
+// First, for its macro.
+#[macro_use]
+mod output;
 mod cli;
 mod commands;
 mod diagnose;
-mod output;
 
 use clap::Parser;
 use cli::{BatchCommand, Cli, Command, TraceCommand};
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(report) => {
-            eprintln!("{report:?}");
+            say!("{report:?}");
             ExitCode::from(2)
         }
     }

@@ -44,7 +44,7 @@ pub(crate) fn calibrate(args: &CalibrateArgs) -> miette::Result<ExitCode> {
     }
     if let Some(path) = &args.out {
         write_atomic(path, found.law.encode().as_bytes()).map_err(complain)?;
-        eprintln!("wrote {}", path.display());
+        say!("wrote {}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -18,7 +18,7 @@ pub(crate) fn check(args: &CheckArgs) -> miette::Result<ExitCode> {
         let _ = writeln!(out, "{}", summary(found));
     }
     for caveat in &checked.base.caveats {
-        eprintln!("note: {caveat}");
+        say!("note: {caveat}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -30,7 +30,7 @@ pub(crate) fn overrides(args: &ScenarioArgs) -> Overrides {
     let named = std::fs::read_to_string(&args.file).map_or(true, |text| text.contains("${TRACE}"))
         || args.set.iter().any(|set| set.contains("${TRACE}"));
     if trace.is_some() && !named {
-        eprintln!("warning: `--trace` is not used: no path in {} is `${{TRACE}}`", args.file.display());
+        say!("warning: `--trace` is not used: no path in {} is `${{TRACE}}`", args.file.display());
     }
     Overrides { set: args.set.clone(), variant: args.variant.clone(), trace }
 }

@@ -33,7 +33,7 @@ pub(crate) fn compare(args: &CompareArgs) -> miette::Result<ExitCode> {
         let options = Options { metric: None, compare: Some(second), agreement: Some(&agreement) };
         written += render(first, &layout, options).map_err(complain)?.len();
     }
-    eprintln!("wrote {written} files to {}", layout.root().display());
+    say!("wrote {written} files to {}", layout.root().display());
     Ok(ExitCode::from(match agreement.verdict {
         Verdict::Holds => 0,
         Verdict::Violated => 1,

@@ -37,17 +37,17 @@ pub fn run(args: &EmulateArgs) -> Result<ExitCode> {
     };
     let options = Options { settings, log: args.log.clone(), threads: usize::from(args.threads) };
     for caveat in &scenario.caveats {
-        eprintln!("note: {caveat}");
+        say!("note: {caveat}");
     }
     let most = u64::from(args.connections_most);
     let ended = run::run(&scenario, options, |address, descriptors| {
         // The engine, the listener and the log need some, too.
         if descriptors < most.saturating_add(32) {
-            eprintln!(
+            say!(
                 "warning: the system gives this process {descriptors} descriptors, fewer than {most} connections need"
             );
         }
-        eprintln!("listening on http://{address}");
+        say!("listening on http://{address}");
     });
     let ended = ended.map_err(|error| complain(&error))?;
     // A reader that has gone (`| head`) is no error of ours.

@@ -60,9 +60,9 @@ pub fn run(args: &LoadArgs) -> miette::Result<ExitCode> {
     let printed = print(args, &results);
     let written = write(args, &results, &layout)?;
     printed?;
-    eprintln!("wrote {written} files to {}", layout.root().display());
+    say!("wrote {written} files to {}", layout.root().display());
     for rule in &goose {
-        eprintln!("goose: threshold failed: {rule}");
+        say!("goose: threshold failed: {rule}");
     }
     Ok(ExitCode::from(match results.summary.verdict() {
         _ if !goose.is_empty() => 1,

@@ -58,7 +58,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode> {
         }
     }
     print(args, &frontier)?;
-    eprintln!("wrote {}", folder.display());
+    say!("wrote {}", folder.display());
     let nothing = frontier.searches.iter().any(|search| search.holds.is_none());
     Ok(ExitCode::from(if frontier.interrupted { 3 } else { u8::from(nothing) }))
 }
@@ -108,7 +108,7 @@ fn one(args: &PlanArgs, base: &Overrides, asked: &Search, control: &Arc<Control>
         let experiment = run_against(&scenario, &others, options, None).map_err(failed)?;
         drop(ticker);
         let point = Point::of(value, &experiment.summary(&scenario));
-        eprintln!("{}: {} = {}: {}", asked.name, asked.knob, asked.value(value), point.verdict.name());
+        say!("{}: {} = {}: {}", asked.name, asked.knob, asked.value(value), point.verdict.name());
         let verdict = point.verdict;
         points.insert(value, point);
         Ok(verdict)

@@ -43,7 +43,7 @@ fn metric_named(name: &str) -> Result<Metric> {
 
 fn warn_when_unlike(a: &ResultSet, b: &ResultSet) {
     if a.summary.provenance.arrival_hash != b.summary.provenance.arrival_hash {
-        eprintln!("warning: the two saw different arrivals; every figure says so");
+        say!("warning: the two saw different arrivals; every figure says so");
     }
 }
 

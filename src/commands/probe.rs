@@ -151,7 +151,7 @@ fn dry(args: &ProbeArgs, basis: &Basis, plan: &Plan) -> Result<ExitCode> {
 
 fn carry_out(args: &ProbeArgs, basis: &Basis, plan: &Plan, target: Target) -> Result<Report> {
     let cost = &plan.cost;
-    eprintln!(
+    say!(
         "{} probes of {}: at most {} requests, {} tokens, {} bytes, {} of waiting",
         plan.probes().count(),
         target.base(),
@@ -167,7 +167,7 @@ fn carry_out(args: &ProbeArgs, basis: &Basis, plan: &Plan, target: Target) -> Re
     let runtime = tidegate_loadgen::probe::run::runtime()
         .map_err(|error| miette::miette!("no threads can be started: {error}"))?;
     let tell = |finding: &Finding| {
-        eprintln!(
+        say!(
             "{}: {} ({}), {} requests",
             finding.name,
             finding.verdict.name(),

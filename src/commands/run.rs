@@ -41,9 +41,9 @@ pub fn run(args: &RunArgs) -> miette::Result<ExitCode> {
     let printed = print(args, &results.summary);
     let written = write(args, &results, &layout)?;
     printed?;
-    eprintln!("wrote {written} files to {}", layout.root().display());
+    say!("wrote {written} files to {}", layout.root().display());
     if experiment.interrupted {
-        eprintln!("interrupted: {}", what_there_is(&experiment));
+        say!("interrupted: {}", what_there_is(&experiment));
     }
     Ok(ExitCode::from(match experiment.verdict() {
         Verdict::Holds => 0,
@@ -72,7 +72,7 @@ pub(crate) fn compared_with(
     }
     let mut others = Vec::new();
     for variant in wanted {
-        eprintln!("compares with {}", variant.as_deref().unwrap_or("the scenario without a variant"));
+        say!("compares with {}", variant.as_deref().unwrap_or("the scenario without a variant"));
         let found = scenario::load(file, &Overrides { variant, ..base.clone() });
         others.push(found.map_err(|found| diagnose::report(&found))?);
     }
@@ -138,7 +138,7 @@ pub(crate) fn can_write(path: &Path) -> miette::Result<()> {
         .and_then(|()| File::create(&probe))
         .and_then(|_| std::fs::remove_file(&probe));
     if let Err(error) = tried {
-        let hint = "name another place with `--out` or `--junit`";
+        let hint = "name a place that can be written to";
         return Err(miette::miette!(help = hint, "cannot write into `{}`: {error}", folder.display()));
     }
     if path.is_dir() {

@@ -19,9 +19,9 @@ pub fn stop_on_ctrl_c(control: &Arc<Control>) {
             std::process::exit(ENDED_BY_INTERRUPT);
         }
         control.stop();
-        eprintln!("\ninterrupted: stopping, and writing what there is (Ctrl-C again to end at once)");
+        say!("\ninterrupted: stopping, and writing what there is (Ctrl-C again to end at once)");
     };
     if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("warning: cannot catch Ctrl-C: {error}");
+        say!("warning: cannot catch Ctrl-C: {error}");
     }
 }

@@ -36,7 +36,7 @@ impl View {
             while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 let now = gauge.snapshot();
                 if plain {
-                    eprintln!("{:>6.1} s  {}", now.at_ns as f64 / 1e9, message(&now));
+                    say!("{:>6.1} s  {}", now.at_ns as f64 / 1e9, message(&now));
                 } else {
                     bar.set_position(now.at_ns.min(horizon.as_nanos()));
                     bar.set_message(message(&now));

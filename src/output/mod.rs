@@ -1,5 +1,8 @@
 //! What the commands print and write besides results: tables, JUnit files, progress, and how to stop a run.
 
+// First, for its macro.
+#[macro_use]
+mod say;
 pub mod extras;
 pub mod interrupt;
 pub mod junit;

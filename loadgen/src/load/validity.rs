@@ -49,6 +49,9 @@ pub fn judge(bounds: &Bounds, evidence: &Evidence<'_>) -> (Validity, Vec<String>
     if evidence.counts.unsent > 0 && !excused {
         note(Validity::Invalid, format!("{} requests were never sent", evidence.counts.unsent));
     }
+    if !excused && evidence.counts.failed > 0 && evidence.counts.succeeded + evidence.counts.refused == 0 {
+        note(Validity::Invalid, "no request was answered".to_owned());
+    }
     if evidence.lag.samples > 0 {
         let (found, most) = (Span::from_nanos(evidence.lag.p99_ns), bounds.lag);
         if found > most {
@@ -114,6 +117,15 @@ mod tests {
         assert_eq!(verdict(&unsent), Validity::Invalid);
         unsent.interrupted = true;
         assert_eq!(verdict(&unsent), Validity::Valid);
+    }
+
+    #[test]
+    fn a_target_that_answers_nothing_was_not_measured() {
+        let mut silent = evidence(10, 1.0);
+        silent.counts = LiveCounts { scheduled: 9, failed: 9, ..LiveCounts::default() };
+        assert_eq!(verdict(&silent), Validity::Invalid);
+        silent.counts = LiveCounts { scheduled: 9, failed: 8, refused: 1, ..LiveCounts::default() };
+        assert_eq!(verdict(&silent), Validity::Valid, "a gateway that refuses is one");
     }
 
     #[test]

@@ -34,13 +34,16 @@ pub(super) fn decide(basis: &Basis, index: usize, budget: &Budget) -> Result<Pro
     let jobs = verb == Verb::SubmitBatch;
     let mut callers = basis.callers.iter().enumerate().filter(|(_, caller)| caller.jobs == jobs);
     let concerned = callers.clone().filter(|(_, caller)| concerns(limit, verb, &caller.subject));
-    // Of equal ones the first; of those with concurrency of their own the one that is filled with the fewest requests.
+    // One whose requests nothing refuses anyway, if there is one; of those with concurrency of their own the one that is
+    // filled with the fewest requests; of equal ones the first.
+    let limits: Vec<Limit> = basis.limits.iter().map(|one| one.limit.clone()).collect();
+    let banned_anyway = |caller: &Caller| judge(&limits, verb, &caller.subject).refused.is_some();
     let fewest = |(_, caller): &(usize, &Caller)| match (&limit.mechanism, &caller.permits) {
         (Mechanism::Permits { .. }, Some((most, name))) if *name == limit.name => *most,
         (Mechanism::Permits { .. }, _) => u64::MAX,
         _ => 0,
     };
-    let Some((caller, of)) = concerned.min_by_key(fewest) else {
+    let Some((caller, of)) = concerned.min_by_key(|found| (banned_anyway(found.1), fewest(found))) else {
         return banned(basis, limit, jobs)
             .unwrap_or_else(|| Err(unconcerned(limit, callers.next().map(|(_, caller)| caller))));
     };

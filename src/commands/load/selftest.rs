@@ -27,7 +27,7 @@ pub(super) fn run() -> miette::Result<ExitCode> {
         if control.is_stopped() {
             break;
         }
-        eprintln!("measuring: {}", name(part));
+        say!("measuring: {}", name(part));
         // Goose prints on standard output, which is ours for data.
         let quiet = quiet::Stdout::mute();
         let row = measure(part, &target, &control);

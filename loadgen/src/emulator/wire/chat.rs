@@ -10,6 +10,9 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use std::sync::Arc;
 
+/// Choices that are written out at most: the bound of OpenAI's API.
+const CHOICES_MOST: u32 = 128;
+
 /// `POST /v1/chat/completions`.
 pub(super) async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
     serve(app, request, Kind::Chat, None).await
@@ -67,6 +70,13 @@ async fn handle(
     let body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
     drop(body);
     is_served(&app, caller.workload, &asked, endpoint.as_deref())?;
+    if let Some(refusal) = app.bounds.refusal(caller.workload, &asked) {
+        return Ok(reply::refused(&app, &refusal, caller, voice));
+    }
+    if !(1..=CHOICES_MOST).contains(&asked.choices) {
+        let message = format!("`n` is {}, not from 1 to {CHOICES_MOST}.", asked.choices);
+        return Err(Fault::invalid_value("n", message));
+    }
     let forced_output = match (asked.ignore_eos, asked.min_tokens) {
         (true, _) => asked.max_tokens,
         (false, 0) => None,

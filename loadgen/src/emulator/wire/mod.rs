@@ -2,6 +2,7 @@
 
 pub mod ask;
 mod batches;
+mod bounds;
 mod chat;
 mod embeddings;
 pub mod errors;
@@ -28,6 +29,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post, put};
+use bounds::Bounds;
 use bytes::Bytes;
 use errors::{Fault, Voice};
 use keys::Caller;
@@ -51,6 +53,7 @@ pub struct App {
     /// By workload.
     names: Vec<Names>,
     rates: RateHeaders,
+    bounds: Bounds,
     address: SocketAddr,
     closing: AtomicBool,
     /// Bytes of bodies that are being read.
@@ -74,6 +77,7 @@ impl App {
         let scenario = gateway.scenario();
         let names = (0..scenario.workloads.len()).map(|index| Names::of(scenario, index)).collect();
         let rates = RateHeaders::of(scenario.policy.profile.as_ref().map(|profile| profile.id.as_str()));
+        let bounds = Bounds::of(scenario);
         let files = Mutex::new(Store::new(settings.files_most));
         App {
             gateway,
@@ -81,6 +85,7 @@ impl App {
             counters: Counters::default(),
             names,
             rates,
+            bounds,
             address,
             closing: AtomicBool::new(false),
             bodies: AtomicU64::new(0),

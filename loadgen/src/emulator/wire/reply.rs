@@ -94,7 +94,7 @@ async fn wait(
                 let seed = if asked.prefix == 0 { u64::from(prompt_tokens) } else { asked.prefix };
                 embeddings::object(model, seed, asked.inputs, asked.dimensions, asked.base64, usage)
             } else {
-                identity.object(reason(&done), usage)
+                identity.object(reason(&done), usage, asked.choices)
             };
             json(StatusCode::OK, body)
         }
@@ -124,12 +124,15 @@ pub(super) fn reason(done: &Finished) -> &'static str {
 /// The answer to a request that was not completed and of which nothing was sent.
 fn unfinished(app: &App, done: &Finished, caller: Caller, voice: Voice<'_>) -> Response {
     match refusal(done) {
-        Some(refusal) => {
-            let workload = &app.scenario().workloads[usize::from(caller.workload)].name;
-            app.manner(voice).answer(&refusal, &format!("{workload}-{}", caller.tenant))
-        }
+        Some(refusal) => refused(app, &refusal, caller, voice),
         None => fault(done.outcome).answer(voice),
     }
+}
+
+/// The answer to a request that a limit turns away.
+pub(super) fn refused(app: &App, refusal: &Refusal, caller: Caller, voice: Voice<'_>) -> Response {
+    let workload = &app.scenario().workloads[usize::from(caller.workload)].name;
+    app.manner(voice).answer(refusal, &format!("{workload}-{}", caller.tenant))
 }
 
 /// Why it was refused, or cancelled at a limit.

@@ -89,5 +89,6 @@ fn object(results: &Results, end: &LineEnd, id: &str) -> String {
         return embeddings::object(&results.model, u64::from(end.line), 1, None, false, usage);
     }
     let reason = if end.most.is_some_and(|most| end.output >= most) { "length" } else { "stop" };
-    Identity { kind: results.kind, id, created: results.created, model: &results.model }.object(reason, usage)
+    Identity { kind: results.kind, id, created: results.created, model: &results.model }
+        .object(reason, usage, 1)
 }

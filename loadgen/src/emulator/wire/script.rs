@@ -53,8 +53,8 @@ impl Identity<'_> {
         format!(r#""id":"{prefix}-{id}","object":"{object}","created":{created},"model":{model}"#)
     }
 
-    /// The whole answer as one object.
-    pub fn object(self, reason: &str, usage: Usage) -> String {
+    /// The whole answer as one object. Of several choices each has the text that the engine's one has, and costs as much.
+    pub fn object(self, reason: &str, usage: Usage, choices: u32) -> String {
         let text = text(usage.output);
         let (object, said) = if self.kind == Kind::Chat {
             let said = format!(r#""message":{{"role":"assistant","content":"{text}","refusal":null}}"#);
@@ -62,11 +62,11 @@ impl Identity<'_> {
         } else {
             ("text_completion", format!(r#""text":"{text}""#))
         };
-        format!(
-            r#"{{{},"choices":[{{"index":0,{said},"logprobs":null,"finish_reason":"{reason}"}}],"usage":{}}}"#,
-            self.json(object),
-            usage.json()
-        )
+        let choice =
+            |index| format!(r#"{{"index":{index},{said},"logprobs":null,"finish_reason":"{reason}"}}"#);
+        let all: Vec<String> = (0..choices).map(choice).collect();
+        let usage = Usage { output: usage.output.saturating_mul(choices), ..usage };
+        format!(r#"{{{},"choices":[{}],"usage":{}}}"#, self.json(object), all.join(","), usage.json())
     }
 }
 
@@ -232,11 +232,12 @@ mod tests {
             [(Kind::Chat, "/choices/0/message/content"), (Kind::Completions, "/choices/0/text")]
         {
             let identity = Identity { kind, id: "x", created: 1, model: "\"m\"" };
-            let object: Value = serde_json::from_str(&identity.object("length", USAGE)).unwrap();
+            let object: Value = serde_json::from_str(&identity.object("length", USAGE, 2)).unwrap();
             let text = object.pointer(said).unwrap().as_str().unwrap();
             assert_eq!(text.split_whitespace().count(), 3);
-            assert_eq!(object["usage"]["completion_tokens"], 3);
-            assert_eq!(object["choices"][0]["finish_reason"], "length");
+            assert_eq!(object["usage"]["completion_tokens"], 6, "both choices count");
+            assert_eq!(object["choices"][1]["finish_reason"], "length");
+            assert_eq!((object["choices"][1]["index"].as_u64(), object["choices"].get(2)), (Some(1), None));
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Bodies of requests, read without building a tree: every field that is known is taken or checked, every other one is
 //! refused by name, so that nothing a client asks for is silently ignored.
 //!
-//! What makes no difference here (sampling, penalties, `seed`, `stop`, who the user is) is accepted: see [`HARMLESS`].
-//! What would make one and is not emulated (tools, several choices, log probabilities, images) is refused when it asks
-//! for anything.
+//! What makes no difference here (sampling, penalties, `seed`, who the user is) is accepted: see [`HARMLESS`]. What would
+//! make one and is not emulated (tools, log probabilities, images) is refused when it asks for anything.
 
 mod prompt;
 #[cfg(test)]
@@ -14,7 +13,7 @@ use prompt::{Messages, Texts};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
 use tidegate_sim::rng;
-use value::{Name, Simple};
+use value::{Count, Name, Simple};
 
 /// Fields that are accepted and change nothing: the length of an answer is the scenario's, its text means nothing.
 pub const HARMLESS: &[&str] = &[
@@ -26,7 +25,6 @@ pub const HARMLESS: &[&str] = &[
     "seed",
     "user",
     "metadata",
-    "stop",
     "stop_token_ids",
     "presence_penalty",
     "frequency_penalty",
@@ -82,6 +80,12 @@ pub struct Asked {
     pub stream: bool,
     /// Whether the stream ends with what was used.
     pub include_usage: bool,
+    /// Messages of a chat.
+    pub messages: Option<u32>,
+    /// Texts that would end the output.
+    pub stops: u32,
+    /// Answers to the same prompt.
+    pub choices: u32,
     /// Texts to embed, at least 1; 1 of other kinds.
     pub inputs: u32,
     /// Whether embeddings are written in base64.
@@ -158,6 +162,9 @@ impl Draft {
             ignore_eos: false,
             stream: false,
             include_usage: false,
+            messages: None,
+            stops: 0,
+            choices: 1,
             inputs: 1,
             base64: false,
             dimensions: None,
@@ -187,6 +194,12 @@ impl Draft {
             return Err(wrong(field, format!("Missing required parameter: `{field}`.")));
         };
         self.asked.kind = kind;
+        if self.asked.stream && self.asked.choices > 1 {
+            return Err(wrong("n", "Streams of several choices are not emulated.".to_owned()));
+        }
+        if kind == Kind::Embeddings && self.asked.choices != 1 {
+            return Err(wrong("n", "Embeddings have no choices.".to_owned()));
+        }
         if kind == Kind::Embeddings && self.asked.stream {
             return Err(wrong("stream", "Embeddings are not streamed.".to_owned()));
         }
@@ -321,6 +334,12 @@ fn field<'de, A: MapAccess<'de>>(draft: &mut Draft, key: &str, map: &mut A) -> R
             }
             Ok(())
         }
+        // Counted, because there may be a limit on it; what is said makes no difference.
+        "stop" => map.next_value().map(|Count(stops)| draft.asked.stops = stops),
+        "n" => {
+            draft.asked.choices = whole::<A>(key, map.next_value()?, 0)?.unwrap_or(1);
+            Ok(())
+        }
         _ if HARMLESS.contains(&key) => map.next_value::<IgnoredAny>().map(|_| ()),
         _ => refused_unless_empty::<A>(key, map.next_value()?),
     }
@@ -338,7 +357,7 @@ fn only<E: serde::de::Error>(draft: &mut Draft, kind: Kind, key: &str) -> Result
 /// Features that are known, not emulated, and asked for by nothing in these values; anything else is refused.
 fn refused_unless_empty<'de, A: MapAccess<'de>>(key: &str, value: Simple) -> Result<(), A::Error> {
     let off = match (key, &value) {
-        ("n" | "best_of", Simple::Number(one)) => *one == 1.0,
+        ("best_of", Simple::Number(one)) => *one == 1.0,
         ("logprobs" | "echo" | "use_beam_search", Simple::Flag(on)) => !on,
         ("top_logprobs" | "prompt_logprobs", Simple::Number(count)) => *count == 0.0,
         ("tool_choice" | "function_call", Simple::Text(word)) => word == "none" || word == "auto",
@@ -346,7 +365,7 @@ fn refused_unless_empty<'de, A: MapAccess<'de>>(key: &str, value: Simple) -> Res
         ("modalities", Simple::Word(word)) => word == "text",
         ("tools" | "functions", Simple::Empty) => true,
         (
-            "n" | "best_of" | "logprobs" | "echo" | "use_beam_search" | "top_logprobs" | "prompt_logprobs"
+            "best_of" | "logprobs" | "echo" | "use_beam_search" | "top_logprobs" | "prompt_logprobs"
             | "tools" | "tool_choice" | "functions" | "function_call" | "response_format" | "modalities"
             | "audio" | "suffix" | "prediction" | "web_search_options" | "thinking" | "reasoning"
             | "guided_json" | "guided_regex" | "guided_choice" | "guided_grammar" | "structured_outputs"
@@ -360,7 +379,6 @@ fn refused_unless_empty<'de, A: MapAccess<'de>>(key: &str, value: Simple) -> Res
         return Ok(());
     }
     let known = [
-        "n",
         "best_of",
         "logprobs",
         "echo",
@@ -386,7 +404,7 @@ fn refused_unless_empty<'de, A: MapAccess<'de>>(key: &str, value: Simple) -> Res
         "structured_outputs",
     ];
     Err(A::Error::custom(if known.contains(&key) {
-        format!("`{key}` is not emulated with this value: an answer is one choice of plain text")
+        format!("`{key}` is not emulated with this value: an answer is plain text")
     } else {
         format!("Unrecognized request argument supplied: `{key}`")
     }))

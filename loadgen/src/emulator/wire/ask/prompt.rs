@@ -27,12 +27,14 @@ impl<'de> Visitor<'de> for Messages<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let mut count = 0_usize;
-        while seq.next_element_seed(Message { draft: self.0, number: count })?.is_some() {
+        let draft = self.0;
+        while seq.next_element_seed(Message { draft: &mut *draft, number: count })?.is_some() {
             count += 1;
         }
         if count == 0 {
             return Err(A::Error::custom("`messages` holds no message"));
         }
+        draft.asked.messages = Some(u32::try_from(count).unwrap_or(u32::MAX));
         Ok(())
     }
 }

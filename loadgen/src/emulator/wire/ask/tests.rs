@@ -66,7 +66,7 @@ fn what_is_wrong_names_its_field() {
         (r#""max_tokens":0"#, "max_tokens", "whole number from 1"),
         (r#""max_tokens":1.5"#, "max_tokens", "whole number from 1"),
         (r#""stream":"yes""#, "stream", "not a boolean"),
-        (r#""n":2"#, "n", "not emulated"),
+        (r#""n":2,"stream":true"#, "n", "not emulated"),
         (r#""logprobs":true"#, "logprobs", "not emulated"),
         (r#""tools":[{"type":"function"}]"#, "tools", "not emulated"),
         (r#""response_format":{"type":"json_object"}"#, "response_format", "not emulated"),

@@ -97,7 +97,7 @@ fn what_is_wrong_has_its_status_and_says_so() {
         ("chat", chat(false, 1).replace("\"m\"", "\"other\""), 404, Some("model_not_found")),
         ("embed", chat(false, 1), 404, Some("model_not_found")),
         ("chat", "{".to_owned(), 400, None),
-        ("chat", chat(false, 1).replace("\"stream\"", "\"n\":3,\"stream\""), 400, None),
+        ("chat", chat(false, 1).replace("\"stream\"", "\"n\":129,\"stream\""), 400, Some("invalid_value")),
         ("chat", chat(false, 9_000), 400, Some("context_length_exceeded")),
     ] {
         let found = post(key, &body);

@@ -1,11 +1,12 @@
-//! Limits on what only the body of a request shows: how many messages, stop texts and choices it has.
+//! Limits on what only the body of a request shows: how many messages, stop texts and choices it has, and how long it is.
 //!
-//! The engine judges a workload by what its scenario says of it; these are judged by what came over the wire.
+//! The engine judges a workload by what its scenario says of it; these are judged by what came over the wire. (Bodies whose
+//! lengths the scenario draws are the engine's.)
 
 use super::ask::Asked;
 use tidegate_sim::control::ControlPlane;
 use tidegate_sim::gateway::admission::meters;
-use tidegate_sim::profile::{Attr, Mechanism, Range, Verb, concerns};
+use tidegate_sim::profile::{Attr, Limit, Mechanism, Range, Verb, concerns};
 use tidegate_sim::request::{Refusal, WorkloadId};
 use tidegate_sim::scenario::Scenario;
 use tidegate_sim::scenario::policy::reason_of;
@@ -32,9 +33,14 @@ impl Bounds {
             let subject = plane.request_subject(index, model);
             let concerned = limits.iter().enumerate();
             let concerned = concerned.filter(|(_, limit)| concerns(limit, Verb::Inference, &subject));
-            let bound = |(limit, of): (usize, &tidegate_sim::profile::Limit)| match &of.mechanism {
-                Mechanism::Size { attr: attr @ (Attr::Messages | Attr::Stops | Attr::Choices), range } => {
-                    Some(Bound { limit, attr: *attr, range: range.clone() })
+            let is_ours = |attr: &Attr| match attr {
+                Attr::Messages | Attr::Stops | Attr::Choices => true,
+                Attr::Body => spec.sender.body.is_none(),
+                _ => false,
+            };
+            let bound = |(limit, of): (usize, &Limit)| match &of.mechanism {
+                Mechanism::Size { attr, range } if is_ours(attr) => {
+                    Some(Bound { limit, attr: *attr, range: *range })
                 }
                 _ => None,
             };
@@ -43,13 +49,14 @@ impl Bounds {
         Bounds((0..scenario.workloads.len()).map(of_workload).collect())
     }
 
-    /// The first limit that refuses a request. O(bounds of the workload).
-    pub(super) fn refusal(&self, workload: WorkloadId, asked: &Asked) -> Option<Refusal> {
+    /// The first limit that refuses a request of `bytes`. O(bounds of the workload).
+    pub(super) fn refusal(&self, workload: WorkloadId, asked: &Asked, bytes: u32) -> Option<Refusal> {
         self.0[usize::from(workload)].iter().find_map(|Bound { limit, attr, range }| {
             let value = u64::from(match attr {
                 Attr::Messages => asked.messages?,
                 Attr::Stops => asked.stops,
-                _ => asked.choices,
+                Attr::Choices => asked.choices,
+                _ => bytes,
             });
             let refusal = Refusal::plain(reason_of(*limit));
             (!range.admits(value)).then(|| Refusal { limit: range.bound(value), current: value, ..refusal })
@@ -71,7 +78,7 @@ mod tests {
         let refused = |more: &str| {
             let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"a"}}]{more}}}"#);
             let asked = ask::read(Kind::Chat, body.as_bytes(), false).unwrap();
-            let refusal = bounds.refusal(0, &asked)?;
+            let refusal = bounds.refusal(0, &asked, 100)?;
             let name = scenario.policy.limit_of(refusal.reason).unwrap().name.clone();
             Some((name, refusal.limit, refusal.current))
         };

@@ -70,7 +70,7 @@ async fn handle(
     let body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
     drop(body);
     is_served(&app, caller.workload, &asked, endpoint.as_deref())?;
-    if let Some(refusal) = app.bounds.refusal(caller.workload, &asked) {
+    if let Some(refusal) = app.bounds.refusal(caller.workload, &asked, body_bytes) {
         return Ok(reply::refused(&app, &refusal, caller, voice));
     }
     if !(1..=CHOICES_MOST).contains(&asked.choices) {

@@ -97,7 +97,7 @@ const raised = async (kind, call) => {
 };
 assert.equal((await raised(OpenAI.AuthenticationError, () => say(client("nobody")))).code, "invalid_api_key");
 assert.equal((await raised(OpenAI.NotFoundError, () => say(chat, "tide-9"))).code, "model_not_found");
-assert.equal((await raised(OpenAI.BadRequestError, () => say(chat, "tide-1", { n: 2 }))).param, "n");
+assert.equal((await raised(OpenAI.BadRequestError, () => say(chat, "tide-1", { n: 129 }))).param, "n");
 
 // A rate limit: an error without retries, a wait with them.
 const once = client("chat-2", limited);

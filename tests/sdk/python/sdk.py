@@ -103,7 +103,7 @@ def say(model="tide-1", by=chat, **more):
 assert raised(openai.AuthenticationError, lambda: say(by=client("nobody"))).code == "invalid_api_key"
 assert raised(openai.NotFoundError, lambda: say(model="tide-9")).code == "model_not_found"
 assert raised(openai.NotFoundError, lambda: nightly.batches.retrieve("batch_x")).status_code == 404
-assert raised(openai.BadRequestError, lambda: say(n=2)).param == "n"
+assert raised(openai.BadRequestError, lambda: say(n=129)).param == "n"
 assert raised(openai.PermissionDeniedError, lambda: say(by=nightly)).status_code == 403
 long = lambda: chat.chat.completions.create(model="tide-1", messages=hello, max_tokens=9000)
 assert raised(openai.BadRequestError, long).code == "context_length_exceeded"

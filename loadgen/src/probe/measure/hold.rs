@@ -115,7 +115,8 @@ async fn read(bench: &Bench<'_>, probe: &Probe, mut answer: Answer) -> Result<He
 fn is_over(answer: &mut Answer) -> bool {
     let Some(rest) = &mut answer.rest else { return true };
     loop {
-        match rest.chunk().now_or_never() {
+        // Without the runtime's budget: when that is used up, everything seems to be still open.
+        match tokio::task::unconstrained(rest.chunk()).now_or_never() {
             None => return false,
             Some(Ok(Some(_))) => {}
             Some(Ok(None) | Err(_)) => return true,

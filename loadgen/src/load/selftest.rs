@@ -130,26 +130,20 @@ pools = ["holder"]
 "#;
 
 fn workload(part: Part) -> String {
-    match part {
-        Part::Open(rate) => format!(
-            "[workloads.small]\ntier = \"small\"\narrivals = {{ kind = \"poisson\", rate = \"{rate}/s\" }}\nprompt = 8\n\
-             output = 1\nlive = {{ stream = false }}\n"
-        ),
-        Part::Streams(rate) => format!(
-            "[workloads.talker]\ntier = \"talker\"\narrivals = {{ kind = \"poisson\", rate = \"{rate}/s\" }}\nprompt = 8\n\
-             output = 50\n"
-        ),
-        Part::Held(most) => format!(
-            "[workloads.holder]\ntier = \"holder\"\narrivals = {{ kind = \"poisson\", rate = \"{}/s\" }}\nprompt = 8\n\
-             output = 24\n",
-            // What came in the time of one stream is in flight; a tenth more than is wanted.
-            most * 11 / 10 / HELD_S
-        ),
-        Part::Timer | Part::Closed | Part::Bare => format!(
-            "[workloads.small]\ntier = \"small\"\narrivals = {{ kind = \"population\", users = {USERS} }}\nsessions = {{ think = \"0s\" }}\nprompt = 8\n\
-             output = 1\nlive = {{ stream = false }}\n"
-        ),
-    }
+    let poisson = |rate: u32| format!("{{ kind = \"poisson\", rate = \"{rate}/s\" }}");
+    let whole = "live = { stream = false }\n";
+    let closed = format!("sessions = {{ think = \"0s\" }}\n{whole}");
+    let users = format!("{{ kind = \"population\", users = {USERS} }}");
+    let (name, arrivals, output, more) = match part {
+        Part::Open(rate) => ("small", poisson(rate), 1, whole),
+        Part::Streams(rate) => ("talker", poisson(rate), 50, ""),
+        // What came in the time of one stream is in flight; a tenth more than is wanted.
+        Part::Held(most) => ("holder", poisson(most * 11 / 10 / HELD_S), 24, ""),
+        Part::Timer | Part::Closed | Part::Bare => ("small", users, 1, closed.as_str()),
+    };
+    format!(
+        "[workloads.{name}]\ntier = \"{name}\"\narrivals = {arrivals}\nprompt = 8\noutput = {output}\n{more}"
+    )
 }
 
 fn scenario(part: Part) -> Scenario {

@@ -71,6 +71,8 @@ async fn handle(
     drop(body);
     is_served(&app, caller.workload, &asked, endpoint.as_deref())?;
     if let Some(refusal) = app.bounds.refusal(caller.workload, &asked, body_bytes) {
+        // It never reaches the engine.
+        app.counters.faults.add(1);
         return Ok(reply::refused(&app, &refusal, caller, voice));
     }
     if !(1..=CHOICES_MOST).contains(&asked.choices) {
